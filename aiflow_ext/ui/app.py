@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,18 +16,25 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.errors import AiflowError, ConfigError
+from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.operations.run_job import request_of, settings_of
+from aiflow_ext.ui import artifacts
 from aiflow_ext.ui.actions import resume_run, stop_run
 from aiflow_ext.ui.follow import LOOK, LOOK_AT_ALL, ListFollower, RunFollower
 from aiflow_ext.ui.guard import DATA, Guard
 from aiflow_ext.ui.log import Log
-from aiflow_ext.ui.runs import Runs
+from aiflow_ext.ui.pictures import drawn
+from aiflow_ext.ui.plugins import LOADING, inventory
+from aiflow_ext.ui.runs import Runs, job_of
+from aiflow_ext.view.style import STYLE
 
+T = TypeVar("T")
 STATIC = Path(__file__).with_name("static")
 _ALIVE = 15.0  # seconds after which a stream says that it lives, so that a page that is gone is noticed
 _MOST_ASKED = 1 << 16  # bytes of a request
 _RUN = DATA + "runs/{run}"
-_JOB = _RUN + "/jobs/{job:path}"
 
 
 def make_app(token: str, runs: Runs, is_ending: Callable[[], bool]) -> Guard:
@@ -50,6 +57,17 @@ def make_app(token: str, runs: Runs, is_ending: Callable[[], bool]) -> Guard:
             Route(_RUN + "/stop", page.stop, methods=["POST"]),
             Route(_RUN + "/resume", page.resume, methods=["POST"]),
             Route(_RUN + "/log", page.log),
+            Route(_RUN + "/{picture}.svg", page.picture),
+            Route(_RUN + "/job", page.job),
+            Route(_RUN + "/settings", page.settings),
+            Route(_RUN + "/request", page.request),
+            Route(_RUN + "/artifacts", page.artifacts),
+            Route(_RUN + "/preview", page.preview),
+            Route(_RUN + "/ticket", page.make_ticket, methods=["POST"]),
+            Route("/ticket/{number}", page.ticket),
+            Route(DATA + "plugins", page.plugins),
+            Route(DATA + "why", page.why),
+            Route("/view.css", page.style),
         ],
         exception_handlers={AiflowError: _explained},
     )
@@ -59,6 +77,7 @@ def make_app(token: str, runs: Runs, is_ending: Callable[[], bool]) -> Guard:
 class _Page:
     def __init__(self, runs: Runs, is_ending: Callable[[], bool]) -> None:
         self._runs, self._is_ending = runs, is_ending
+        self._tickets = artifacts.Tickets()
 
     async def index(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -69,11 +88,9 @@ class _Page:
     async def run(self, request: Request) -> Response:
         """A run as ``aiflow-ext status --json`` shows it."""
 
-        def read() -> dict[str, Any]:
-            with self._runs.observed(request.path_params["run"]) as observed:
-                return {**observed.record.summary(), "driver": observed.driver}
-
-        return JSONResponse(await run_in_threadpool(read))
+        return JSONResponse(
+            await self._of_run(request, lambda observed: {**observed.record.summary(), "driver": observed.driver})
+        )
 
     async def list_events(self, request: Request) -> Response:
         return self._events(ListFollower(self._runs), LOOK_AT_ALL)
@@ -107,6 +124,80 @@ class _Page:
         headers = {"X-Log-Begin": str(log.begin), "X-Log-Size": "" if log.size is None else str(log.size)}
         body = self._bytes(log, held.__exit__, follow="follow" in asked, most=most or None)
         return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
+
+    async def picture(self, request: Request) -> Response:
+        """The graph or the timeline of a run, as SVG."""
+        made = await self._of_run(request, lambda observed: drawn(observed, request.path_params["picture"]))
+        return Response(made, media_type="image/svg+xml")
+
+    async def style(self, request: Request) -> Response:
+        """The style of these pictures."""
+        return Response(STYLE, media_type="text/css")
+
+    async def job(self, request: Request) -> Response:
+        """A job, as one of ``jobs`` of ``aiflow-ext status --json``."""
+        job = request.query_params.get("job", "")
+        return JSONResponse(await self._of_run(request, lambda observed: job_of(observed, job).summary()))
+
+    async def settings(self, request: Request) -> Response:
+        """The settings of a job with their origins, in the shape of ``aiflow-ext config show --json``."""
+        job = request.query_params.get("job", "")
+        settings, remark = await self._of_run(request, lambda observed: settings_of(observed, job))
+        return JSONResponse({"settings": [each.to_dict() for each in settings], "remark": remark})
+
+    async def request(self, request: Request) -> Response:
+        """What is sent for an attempt of a job, as ``aiflow-ext render --json`` shows it."""
+        job, attempt = request.query_params.get("job", ""), _number(request.query_params, "attempt")
+        return JSONResponse(await self._of_run(request, lambda observed: request_of(observed, job, attempt or None)))
+
+    async def artifacts(self, request: Request) -> Response:
+        """What a job has kept."""
+        job = request.query_params.get("job", "")
+        return JSONResponse(await self._of_run(request, lambda observed: artifacts.listed(observed, job)))
+
+    async def preview(self, request: Request) -> Response:
+        """The beginning of an artifact."""
+        job, name = request.query_params.get("job", ""), request.query_params.get("name", "")
+        return JSONResponse(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name)))
+
+    async def make_ticket(self, request: Request) -> Response:
+        """An address for an artifact that answers once."""
+        asked, runs, run_id = await _asked(request), self._runs, request.path_params["run"]
+        wanted = artifacts.Wanted(*(str(asked.get(key, "")) for key in artifacts.Wanted._fields))
+
+        def answer() -> Response:
+            with runs.observed(run_id) as observed:
+                return artifacts.answer_with(observed, wanted)
+
+        return JSONResponse({"url": f"/ticket/{self._tickets.add(answer)}"})
+
+    async def ticket(self, request: Request) -> Response:
+        answer = self._tickets.take(request.path_params["number"])
+        if answer is None:
+            return Response("this address has answered before, or is too old\n", 404, media_type="text/plain")
+        return await run_in_threadpool(answer)
+
+    async def plugins(self, request: Request) -> Response:
+        """As ``aiflow-ext plugins --proof --json``."""
+        return JSONResponse(await run_in_threadpool(inventory))
+
+    async def why(self, request: Request) -> Response:
+        """As ``aiflow-ext why PLATFORM ENGINE --json``; with ``load`` the plugin is loaded, in a process of its own."""
+        asked = request.query_params
+        limit = LOADING if "load" in asked else None
+        platform, engine = asked.get("platform", ""), asked.get("engine", "")
+        found = await run_in_threadpool(lambda: PluginHost().why(platform, engine, limit=limit).to_dict())
+        return JSONResponse(found)
+
+    async def _of_run(self, request: Request, read: Callable[[Observed], T]) -> T:
+        """What is read of a run, in a thread."""
+        runs, run_id = self._runs, request.path_params["run"]
+
+        def call() -> T:
+            with runs.observed(run_id) as observed:
+                return read(observed)
+
+        return await run_in_threadpool(call)
 
     async def _done(self, act: Callable[[Runs, str, dict[str, Any]], dict[str, Any]], request: Request) -> Response:
         asked = await _asked(request)

@@ -12,8 +12,9 @@ from typing import Any
 
 from aiflow_ext.model.errors import AiflowError, ConfigError
 from aiflow_ext.run.operations.observe import Observed, list_runs
-from aiflow_ext.run.store.find import state_folders
+from aiflow_ext.run.store.find import no_such_job, state_folders
 from aiflow_ext.run.store.lock import holder
+from aiflow_ext.run.store.records import JobRecord
 from aiflow_ext.run.store.store import Store
 
 REFRESH = 10.0  # seconds between two questions to the platforms of a run that nothing drives
@@ -101,3 +102,10 @@ class Runs:
 def drivers_of(runs: list[dict[str, Any]]) -> tuple[int | None, ...]:
     """The pids of the drivers of runs that have not ended."""
     return tuple(holder(Path(run["folder"])) for run in runs if run["ended_at"] is None)
+
+
+def job_of(observed: Observed, job: str) -> JobRecord:
+    """A job of a run. Raises ConfigError where it has none of this name."""
+    if job not in observed.record.jobs:
+        raise no_such_job(observed.run_id, job, observed.record.jobs)
+    return observed.record.jobs[job]

@@ -19,7 +19,6 @@ from aiflow_ext.run.planning.plan import LeftOut, PlannedJob
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS
-from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.profiles import user_config
 from aiflow_ext.translate.project import Project, Settings, load_project
 from aiflow_ext.translate.project_root import PROJECT_YAML
@@ -123,7 +122,7 @@ def _of_project(project: Project) -> Iterator[Setting]:
         elif field.name == "extensions":
             yield from _of_extensions(project, value or {})
         elif value is not None:
-            yield from _leaves((field.name,), value, "project file", project.where)
+            yield from leaves((field.name,), value, "project file", project.where)
         else:
             yield _default_of(project, field.name)
 
@@ -135,7 +134,7 @@ def _of_extensions(project: Project, written: Mapping[str, Any]) -> Iterator[Set
         if written.get(key) is None:
             yield Setting(("extensions", key), default, "default")
         else:
-            yield from _leaves(("extensions", key), written[key], "project file", project.where)
+            yield from leaves(("extensions", key), written[key], "project file", project.where)
 
 
 def _default_of(project: Project, name: str) -> Setting:
@@ -185,14 +184,14 @@ def _of_job(planned: PlannedJob | LeftOut, files: Mapping[str, str]) -> Iterator
     assert layer is not None, "it was planned from files"
     set_here = [key for key, value in layer.value.items() if value is not None and key not in planned.defaults]
     for key in set_here:
-        for each in _leaves((key,), layer.value[key], "project file", layer.where):
+        for each in leaves((key,), layer.value[key], "project file", layer.where):
             yield each._replace(layer=_layer_at(each.where, files))
     named = {ALIASES.get(key, key) for key in set_here}
     for key in planned.defaults:
         named.add(key)
         kind = "what the job's nodes are made for" if key == "engine" else None
         yield Setting((key,), layer.value[key], "default", kind)
-    yield from _defaults(planned, layer, named)
+    yield from defaults_of(planned, layer.job, named)
 
 
 def _layer_at(where: str | None, files: Mapping[str, str]) -> str:
@@ -201,9 +200,9 @@ def _layer_at(where: str | None, files: Mapping[str, str]) -> str:
     return files.get(os.path.realpath(where.rpartition(":")[0]), "project file")
 
 
-def _defaults(planned: PlannedJob | LeftOut, layer: Layer, named: set[str]) -> Iterator[Setting]:
+def defaults_of(planned: PlannedJob | LeftOut, job: str, named: set[str]) -> Iterator[Setting]:
     """The keys that nothing has set: those of every job, and those of the job plugin's own where it is known."""
-    config: Any = planned.config if isinstance(planned, PlannedJob) else BaseJobConfig(job_name=layer.job)
+    config: Any = planned.config if isinstance(planned, PlannedJob) else BaseJobConfig(job_name=job)
     for key in COMMON_KEYS:
         if key not in named and key != "platforms":
             name = ATTRIBUTES.get(key, key)
@@ -224,11 +223,11 @@ def _plugin_of(planned: PlannedJob | LeftOut) -> str | None:
     return f"{planned.resolved.platform}.{planned.resolved.engine} of {planned.resolved.record.distribution}"
 
 
-def _leaves(path: tuple[str | int, ...], value: Any, layer: str, where: Any) -> Iterator[Setting]:
+def leaves(path: tuple[str | int, ...], value: Any, layer: str, where: Any) -> Iterator[Setting]:
     """The settings in a value: each that is no mapping, or an empty one."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _leaves((*path, key), inner, layer, where)
+            yield from leaves((*path, key), inner, layer, where)
     else:
         yield Setting(path, _plain(value), layer, where(path))
 

@@ -5,6 +5,7 @@ import { takeToken } from "./net.js";
 import { RunList } from "./list.js";
 import { RunView } from "./run.js";
 import { Confirm } from "./confirm.js";
+import { Plugins } from "./plugins.js";
 
 /** The address as parts: #/runs/RUN/VIEW?job=JOB&tab=TAB */
 function read() {
@@ -25,18 +26,20 @@ function App() {
     return () => removeEventListener("hashchange", follow);
   }, []);
   const [place = "runs", run, view] = parts;
-  useEffect(() => { document.title = run ? `${run} · aiflow-ext` : "aiflow-ext"; }, [run]);
+  useEffect(() => { document.title = place === "runs" && run ? `${run} · aiflow-ext` : "aiflow-ext"; }, [run]);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("main").focus(); }}>To the content</a>
-    <header class="bar">
+    <header class="topbar">
       <a class="brand" href="#/runs"><img src="/static/icon.svg" alt="" />aiflow-ext</a>
       <nav aria-label="Pages">
         <a href="#/runs" aria-current=${place === "runs" ? "page" : undefined}>Runs</a>
+        <a href="#/plugins" aria-current=${place === "plugins" ? "page" : undefined}>Plugins</a>
       </nav>
     </header>
     <main tabindex="-1" id="main">
       ${place === "runs" && run ? html`<${RunView} key=${run} id=${run} view=${view || "jobs"} job=${values.job} tab=${values.tab} />` : ""}
       ${place === "runs" && !run ? html`<${RunList} />` : ""}
+      ${place === "plugins" ? html`<${Plugins} chosen=${run} />` : ""}
     </main>
     <${Confirm} />`;
 }

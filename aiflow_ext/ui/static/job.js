@@ -1,12 +1,17 @@
 // One job beside the others: what is known of it, in tabs.
 
 import { html, useEffect, useState } from "./vendor/preact.js";
-import { post, runPath } from "./net.js";
+import { post, query, runPath } from "./net.js";
+import { useData } from "./hooks.js";
 import { confirm } from "./confirm.js";
 import { LogView } from "./log.js";
-import { ENDED, State, moment, took } from "./words.js";
+import { Artifacts } from "./artifacts.js";
+import { RequestView, Settings } from "./settings.js";
+import { ENDED, Problems, State, bytes, moment, took } from "./words.js";
 
-const TABS = { log: ["Log", LogView], about: ["About", About] };
+const TABS = {
+  log: ["Log", LogView], about: ["About", About], artifacts: ["Artifacts", Artifacts], config: ["Config", Settings], request: ["Request", RequestView],
+};
 
 export function JobPanel({ run, job, tab, now, go }) {
   const key = tab in TABS ? tab : job.attempts.length ? "log" : "about";
@@ -52,9 +57,24 @@ function Actions({ run, job }) {
   </div>`;
 }
 
-function About({ job, now }) {
-  return html`<table class="attempts"><thead><tr><th>attempt</th><th>state</th><th>submitted</th><th>queued</th><th>ran</th><th>ended</th></tr></thead>
+// What is known of an attempt, by its key in `aiflow-ext status --json`; what is not known is left out.
+const FACTS = [
+  ["exit_code", "exit code"], ["signal", "signal"], ["reason", "reason"], ["native_id", "native id"], ["node", "node"], ["instance", "runs in"], ["gpus", "GPUs"],
+  ["restarts", "restarts", (number) => number || null], ["cpu_seconds", "processor time", (seconds) => `${seconds.toFixed(1)} s`], ["peak_memory", "peak memory", bytes],
+  ["cpu_asked", "asked for cpu"], ["memory_asked", "asked for memory", bytes], ["usage_source", "measured by"], ["folder", "folder"],
+];
+
+function About({ run, job, attempt, now }) {
+  const [found, error] = useData(query(runPath(run.run, "job"), { job: job.name }), `${job.state} ${job.attempts.length}`);
+  const last = found && attempt ? found.attempts[attempt.number - 1] : null;
+  return html`<${Problems} error=${error} />
+    ${job.attempts.length ? html`<table class="attempts"><thead><tr><th>attempt</th><th>state</th><th>submitted</th><th>queued</th><th>ran</th><th>ended</th></tr></thead>
     <tbody>${job.attempts.map((each) => html`<tr><td class="num">${each.number}</td><td><${State} state=${each.state} /></td>
       <td class="num">${moment(each.submitted)}</td><td class="num">${took(each.submitted, each.started)}</td>
-      <td class="num">${took(each.started, each.ended ?? (ENDED.has(each.state) ? null : now))}</td><td class="num">${moment(each.ended)}</td></tr>`)}</tbody></table>`;
+      <td class="num">${took(each.started, each.ended ?? (ENDED.has(each.state) ? null : now))}</td><td class="num">${moment(each.ended)}</td></tr>`)}</tbody></table>`
+    : html`<p class="empty">It has had no attempt yet.</p>`}
+    ${last ? html`<h3>Attempt ${last.number}</h3><dl class="list">${FACTS.map(([key, name, said = String]) => {
+      const value = last[key] == null ? null : said(last[key]);
+      return value == null ? "" : html`<div><dt>${name}</dt><dd class=${/folder|native_id|instance/.test(key) ? "mono" : ""}>${value}</dd></div>`;
+    })}</dl>` : ""}`;
 }

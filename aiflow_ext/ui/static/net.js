@@ -88,3 +88,25 @@ export async function readLog(path, began, came, signal) {
   const reader = answer.body.getReader();
   for (let read = await reader.read(); !read.done; read = await reader.read()) came(read.value);
 }
+
+/** A picture that the server draws, as an element. It is parsed as XML, which runs nothing of it. */
+export function picture(path) {
+  return new Promise((resolve, reject) => {
+    const asked = new XMLHttpRequest();
+    asked.open("GET", path);
+    asked.responseType = "document";
+    asked.setRequestHeader("Authorization", `Bearer ${token}`);
+    asked.onload = () => {
+      const made = asked.responseXML;
+      if (asked.status === 200 && made) resolve(made.documentElement);
+      else get(path).then(() => reject(new Refused(asked.status, [{ message: "the picture cannot be read" }])), reject);
+    };
+    asked.onerror = () => reject(new Refused(0, [{ message: "the server of this page does not answer" }]));
+    asked.send();
+  });
+}
+
+/** An address that answers once, for what the browser fetches by itself. `how`: picture, page or file. */
+export async function ticket(run, job, name, how) {
+  return (await post(runPath(run, "ticket"), { job, name, how })).url;
+}

@@ -5,11 +5,12 @@ import { useNow, useRun } from "./hooks.js";
 import { post, runPath } from "./net.js";
 import { confirm } from "./confirm.js";
 import { JobTable } from "./table.js";
+import { Graph, Timeline } from "./picture.js";
 import { JobPanel } from "./job.js";
 import { Problems, Sign, State, STATES, moment, runState, said, took } from "./words.js";
 import { address } from "./app.js";
 
-const VIEWS = { jobs: ["Jobs", JobTable] };
+const VIEWS = { jobs: ["Jobs", JobTable], graph: ["Graph", Graph], timeline: ["Timeline", Timeline] };
 
 export function RunView({ id, view, job, tab }) {
   const { run, jobs, error, skew, version } = useRun(id);

@@ -54,7 +54,7 @@ const SHAPES = {
 export const shapeOf = (state) => SHAPES[state] || SHAPES.INIT;
 
 export function Sign({ state }) {
-  return html`<svg class="sign s-${state}" viewBox="0 0 16 16" aria-hidden="true"><path d=${shapeOf(state)} /></svg>`;
+  return html`<svg class="mark s-${state}" viewBox="0 0 16 16" aria-hidden="true"><path d=${shapeOf(state)} /></svg>`;
 }
 
 export function State({ state, word }) {
