@@ -8,6 +8,7 @@
 #                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
 #                test-cluster-kubernetes, -yarn, -flink, -slurm: one of them; CLUSTER_TESTS=cluster: the long ones too
+#   make test-browser  the page of aiflow-ext ui in headless Chromium, part of these; screenshots are in build/screenshots
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make docs    the documentation as a site, in build/docs
@@ -31,7 +32,7 @@ ARGS =
 # Not plugins/opentelemetry: an extension that is installed takes part in every run. Its test installs it by itself.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit docs proven-wheels bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm test-browser cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit docs proven-wheels bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -86,7 +87,7 @@ $(LOOPS): loop-%: $(VENV)/dev
 kit-catches: $(VENV)/dev
 	@$(BIN)/pytest $(AGAIN) -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
 
-test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm
+test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm test-browser
 
 # Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
 CLUSTER_TESTS = cluster and not thorough
@@ -101,6 +102,11 @@ endif
 # Flink on this machine: its JVMs are all that it needs.
 test-cluster-flink: $(VENV)/dev
 	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/flink $(ARGS)
+
+# The page of aiflow-ext ui. Tests in a browser wait for what they see, one after another.
+test-browser: $(VENV)/dev $(VENV)/examples
+	@rm -rf build/screenshots
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/browser $(ARGS)
 
 # examples/plugins/slurm as a user installs it, in a folder of its own: elsewhere it is not installed. Two beds side by side.
 SLURM = examples/plugins/slurm

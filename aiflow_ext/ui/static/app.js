@@ -21,7 +21,7 @@ export function address(parts, values = {}) {
 function App() {
   const [{ parts, values }, set] = useState(read());
   useEffect(() => {
-    const follow = () => (takeToken(), set(read()));
+    const follow = () => set(read());
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
   }, []);
@@ -48,5 +48,8 @@ function Closed() {
   return html`<main class="closed"><h1>aiflow-ext</h1>
     <p>This address lacks its token. Open the one that <code>aiflow-ext ui</code> has printed.</p></main>`;
 }
+
+// An address with a token that is pasted over this one: nothing is loaded again by itself.
+addEventListener("hashchange", () => /^#token=/.test(location.hash) && takeToken() && location.reload());
 
 render(takeToken() ? html`<${App} />` : html`<${Closed} />`, document.body);

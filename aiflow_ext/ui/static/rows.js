@@ -15,7 +15,8 @@ export function Rows({ items, keyOf, chosen, choose, head, row, label, columns, 
   const [top, setTop] = useState(0);
   const [at, setAt] = useState(-1);
   const inner = useRef(null);
-  const first = Math.max(0, Math.floor(top / HEIGHT) - BEYOND);
+  const end = Math.max(0, items.length - Math.floor(height / HEIGHT)); // a list that has become shorter was scrolled further
+  const first = Math.max(0, Math.min(Math.floor(top / HEIGHT), end) - BEYOND);
   const last = Math.min(items.length, Math.ceil((top + height) / HEIGHT) + BEYOND);
 
   const show = (index) => {
