@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { useSize } from "./hooks.js";
 
 export const HEIGHT = 30; // pixels of a row
-const BEYOND = 8; // rows that are drawn beyond those that are seen
+const BEYOND = 6; // rows that are drawn beyond those that are seen
 
 /** Rows under a head that stays. The arrow keys, Page, Home and End move the choice; Enter and a click open it.
  *
@@ -48,10 +48,11 @@ export function Rows({ items, keyOf, chosen, choose, head, row, label, columns, 
   };
 
   const shown = [];
+  const places = Math.ceil(height / HEIGHT) + 2 * BEYOND + 2; // elements are used again for other rows: scrolling makes none
   for (let index = first; index < last; index++) {
     const item = items[index];
     const key = keyOf(item);
-    shown.push(html`<div key=${key} role="row" id=${`row-${index}`} aria-rowindex=${index + 2} aria-selected=${key === chosen}
+    shown.push(html`<div key=${index % places} role="row" id=${`row-${index}`} aria-rowindex=${index + 2} aria-selected=${key === chosen}
         class="row ${key === chosen ? "chosen" : ""} ${index === at ? "at" : ""}" style=${{ top: `${index * HEIGHT}px` }}
         onClick=${() => { setAt(index); choose(item); }}>${row(item)}</div>`);
   }

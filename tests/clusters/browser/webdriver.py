@@ -70,7 +70,7 @@ class Browser:
         self._session = self._call("POST", "", {"capabilities": wanted})["sessionId"]
         if dark:
             media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-            self._do("POST", "goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": media})
+            self._devtools("Emulation.setEmulatedMedia", media)
 
     def close(self) -> None:
         """End it."""
@@ -134,6 +134,12 @@ class Browser:
             time.sleep(0.02)
         return found
 
+    def busy(self) -> float:
+        """Seconds of processor time that the page has needed so far."""
+        self._devtools("Performance.enable", {"timeDomain": "threadTicks"})
+        metrics = {each["name"]: each["value"] for each in self._devtools("Performance.getMetrics", {})["metrics"]}
+        return float(metrics["TaskDuration"])
+
     def until_true(self, expression: str) -> None:
         """Wait until an expression of JavaScript is true."""
         self.until(lambda: self.run(f"return {expression}"), expression)
@@ -156,6 +162,9 @@ class Browser:
         return [
             each["message"] for each in self._do("POST", "se/log", {"type": "browser"}) if each["level"] == "SEVERE"
         ]
+
+    def _devtools(self, command: str, params: dict[str, Any]) -> Any:
+        return self._do("POST", "goog/cdp/execute", {"cmd": command, "params": params})
 
     def _do(self, method: str, what: str, data: dict[str, Any] | None = None) -> Any:
         return self._call(method, f"/{self._session}/{what}", data)
