@@ -4,6 +4,7 @@ changed."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 import uuid
@@ -24,6 +25,7 @@ from aiflow_ext.model.errors import ConfigError, SecretError, StateError
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.jsonable import dumps, loads
 from aiflow_ext.model.names import safe_name
+from aiflow_ext.model.ran_with import RAN_WITH
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import observe
@@ -32,6 +34,7 @@ from aiflow_ext.run.operations.past_attempt import PastAttempt, check_code, past
 from aiflow_ext.run.store.filesystem import mounted_in
 
 LONGEST_REASON = 8000  # bytes
+_FILES = {"REASON": "reason", "PROGRESS": "progress", "RAN_WITH": RAN_WITH}  # by a part of the variable's name
 Ask = Callable[[str, str], str]
 
 
@@ -72,6 +75,7 @@ class Reproduction:
         past: the attempt, as the run has recorded it.
         folder: has everything: what the job runs from, its inputs, its work folder, and what it makes.
         argv: the argument vector that starts it.
+        script: a shell script that starts it, in a process with ``env``.
         env: the whole environment of its process; it may hold secrets.
         work: the folder that it starts in.
         inputs: what it reads.
@@ -81,6 +85,7 @@ class Reproduction:
     def __init__(self, past: PastAttempt, folder: Path) -> None:
         self.past, self.folder, self.work = past, folder, folder / "work"
         self.argv: list[str] = []
+        self.script = folder / "job.sh"
         self.env: dict[str, str] = {}
         self.inputs: list[Input] = []
         self.differences: list[Difference] = []
@@ -158,8 +163,9 @@ class Reproduction:
         checkpoints.mkdir(parents=True)
         variables = job_environment(BaseJob(self._context, config), work_folder=str(self.work), project_folder=project,
                                     checkpoint_dir=str(checkpoints))  # fmt: skip
-        self.env = {**self.env, **variables, "AIFLOW_REASON_FILE": str(self.folder / "reason"),
-                    "PYTHONUNBUFFERED": "1", "PWD": str(self.work)}  # fmt: skip
+        files = {f"AIFLOW_{name}_FILE": str(self.folder / file) for name, file in _FILES.items()}
+        self.env = {**self.env, **variables, **files, "PYTHONUNBUFFERED": "1", "PWD": str(self.work)}
+        self.script.write_text(f"cd {shlex.quote(str(self.work))} && exec {shlex.join(self.argv)}\n")
 
     def _unpacked(self, bundle: Bundle) -> Path:
         home = bundle.archive.copy_to(self.folder / "bundle")

@@ -259,6 +259,7 @@ def report(run: str, project: str | None, file: str | None, as_json: bool) -> in
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Attempt N [default: the latest].")
 @click.option("--pdb", is_flag=True, help="Debug what the job raises.")
 @click.option("--break", "first_line", is_flag=True, help="Open the debugger at the first line of each function.")
+@click.option("--shell", is_flag=True, help="Open a shell in the job's place, with its folder and its variables.")
 @click.option("--python", metavar="PATH", help="The interpreter [default: the job's own where its platform is "
               "local and it is there, else the one of this command].")  # fmt: skip
 @click.option("--keep", type=click.Path(file_okay=False), metavar="FOLDER", help="Do everything in FOLDER, "
@@ -270,6 +271,8 @@ def reproduce(run: str, job: str, project: str | None, **options: Any) -> int:
     """
     from aiflow_ext.cli.reproduce import reproduce as again
 
+    if options["shell"] and (options["pdb"] or options["first_line"]):
+        raise click.UsageError("--shell opens a shell, and runs no job to debug: leave out --pdb and --break")
     return again(run, job, project=project, **options)
 
 

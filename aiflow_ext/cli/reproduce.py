@@ -23,6 +23,7 @@ from aiflow_ext.model.names import path_shown
 from aiflow_ext.supervise.kernel import killed_with_parent
 from aiflow_ext.supervise.sweep import Sweep, sweep
 
+LEFT = "the debugger was left"  # the runner's reason
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL of the job, and of what it has left
 
 
@@ -33,6 +34,7 @@ def reproduce(
     attempt: int | None,
     pdb: bool,
     first_line: bool,
+    shell: bool,
     python: str | None,
     keep: str | None,
     project: str | None,
@@ -47,9 +49,10 @@ def reproduce(
         project: likewise.
         pdb: open the debugger where the job raises.
         first_line: open it at the first line of each function.
+        shell: open a shell in the job's place.
         keep: the folder that is kept afterwards; None: a temporary one, which is removed.
 
-    Returns the job's own exit code, or 128 + the number of the signal that has ended it.
+    Returns the exit code of the job, or of the shell, or 128 + the number of the signal that has ended it.
     """
     is_terminal = os.isatty(0)
     opens = ["first line"] * first_line + ["raised"] * pdb
@@ -62,8 +65,11 @@ def reproduce(
         try:
             _tell(made)
             release_stdout()
-            code = _run(made, is_terminal=is_terminal)
-            _tell_end(made, code)
+            if shell:
+                _say(f"a shell in the job's folder, with its variables; to run the job: sh {made.script}")
+            code = _run(made, [_shell()] if shell else made.argv, is_terminal=is_terminal)
+            if not shell and made.reason != LEFT:
+                _tell_end(made, code)
         finally:
             _leave(made, keep)
     return code if code >= 0 else 128 - code
@@ -87,17 +93,23 @@ def _interruptible(folders: Sequence[Path]) -> Iterator[None]:
         signals.answer_as_before()
 
 
-def _run(made: Reproduction, *, is_terminal: bool) -> int:
-    """Run the job in the foreground, and end what it has left; returns its exit code, negative for a signal."""
+def _shell() -> str:
+    """The user's own shell."""
+    return os.environ.get("SHELL") or "/bin/sh"
+
+
+def _run(made: Reproduction, argv: list[str], *, is_terminal: bool) -> int:
+    """Run the job, or a shell, in the foreground, and end what it has left; returns its exit code, negative for a
+    signal."""
     sys.stderr.flush()
     try:
         before = killed_with_parent()
     except OSError:
         before = None
     try:
-        process = subprocess.Popen(made.argv, env=made.env, cwd=made.work, preexec_fn=before)
+        process = subprocess.Popen(argv, env=made.env, cwd=made.work, preexec_fn=before)
     except OSError as error:
-        print(one_line(f"aiflow-ext: {made.argv[0]} cannot be started: {error.strerror}"), file=sys.stderr)
+        print(one_line(f"aiflow-ext: {argv[0]} cannot be started: {error.strerror}"), file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
     with _passed_on(process, made.mark, is_terminal=is_terminal):
         code = process.wait()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from aiflow_ext.cli.escape import indented, one_line
-from aiflow_ext.cli.output import print
+from aiflow_ext.cli.output import print, stdout
 from aiflow_ext.cli.show import counted, duration
-from aiflow_ext.model.names import container_log, local_path, path_shown
+from aiflow_ext.model.names import container_log, local_path, path_pasted, path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.outputs import artifacts_of, files_of
@@ -44,6 +44,9 @@ def say_how_it_ended(plan: Plan, record: RunRecord, printed: set[str], *, tails:
                 print("    its stderr is empty: set -x as the first line of the command shows which command has failed")
             beside = "".join(f", {container_log(name)}" for name in kept_containers(last))
             print(one_line(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr{beside}"))
+    failed = next((job for job in bad if job.engine == "python" and job.last and job.last.exit_code), None)
+    if failed is not None and stdout().isatty():
+        print(one_line(f"    to debug it here: aiflow-ext reproduce {record.run_id} {path_pasted(failed.name)} --pdb"))
     if len(bad) > MOST_TOLD:
         print(f"\nand {counted(len(bad) - MOST_TOLD, 'more job')}: aiflow-ext status {record.run_id}")
     files = files_of(plan, record)

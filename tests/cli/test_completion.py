@@ -66,7 +66,7 @@ def ran(project, cli, tmp_path):
 
 
 def test_commands_and_options_are_offered(values):
-    assert values("re") == ["render", "resume"]
+    assert values("re") == ["render", "report", "reproduce", "resume"]
     assert values("config", "") == ["show"]
     assert "--follow" in values("logs", "--")
     assert values("schema", "") == ["workflow", "project"]

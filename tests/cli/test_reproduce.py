@@ -16,6 +16,7 @@ from interrupted import until
 from patience import PATIENCE
 from terminal import Terminal
 
+from aiflow_ext.api.runs import open_run
 from aiflow_ext.run import resume_run, run_project
 from tests.conftest import Project, processes_marked
 
@@ -268,6 +269,102 @@ def test_what_does_not_exist_is_said_in_a_sentence(ended, reproduce):
         assert (done.returncode, done.stdout) == (3, "")
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def on_terminal(reproduce):
+    """Starts ``reproduce latest`` on a terminal."""
+    opened = []
+
+    def start(project, *args, **variables):
+        argv = [sys.executable, "-m", "aiflow_ext", "reproduce", "latest", *map(str, args)]
+        env = {**reproduce.env, "TERM": "dumb", **variables}
+        opened.append(Terminal([*argv, "--project", str(project.root)], env))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def test_a_secret_that_cannot_be_read_is_asked_for_and_not_shown(ended, reproduce, on_terminal):
+    del reproduce.env["TESTED_TOKEN"]
+    shown = on_terminal(ended, "fails")
+    shown.until(b"TOKEN, from secret env:TESTED_TOKEN, which this machine cannot read: ")
+    shown.type("typed")
+    before = shown.until(b"sums 6 table.csv ")
+    assert "TOKEN  then secret env:TESTED_TOKEN  here as it was typed" in before
+    assert shown.until(b"\r\n") == "typed\r\n"
+    assert shown.rest().count("typed") == 0
+
+
+def test_a_shell_has_the_jobs_folder_and_variables_and_starts_the_job(ended, on_terminal):
+    shown = on_terminal(ended, "command", "--shell", SHELL="/bin/sh", PS1="ready ")
+    script = re.search(r"sh (\S+)\r\n", shown.until(b"ready "))[1]
+    shown.type("pwd; echo $AIFLOW_JOB")
+    assert f"\n{os.path.dirname(script)}/work\r\ncommand\r\n" in shown.until(b"command\r\nready ")
+    shown.type(f"sh {script}; echo ended $?")
+    shown.until(b"\r\nended 4\r\n")
+    shown.type("exit 9")
+    shown.rest()
+    assert shown.command.wait(PATIENCE) == 9
+
+
+def test_ctrl_c_and_sigterm_while_it_is_prepared_leave_no_folder(ended, reproduce, on_terminal, tmp_path):
+    begun, python = tmp_path / "begun", tmp_path / "python"
+    os.mkfifo(begun)
+    python.write_text(f"#!/bin/sh\n: > {begun}\nexec sleep 1000\n")
+    python.chmod(0o755)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        shown = on_terminal(ended, "numbers", "--python", python)
+        begun.read_bytes()
+        assert len(os.listdir(tmp_path / "tmp")) == 1
+        shown.command.send_signal(number)
+        assert "aiflow-ext: interrupted" in shown.rest()
+        assert shown.command.wait(PATIENCE) == 130
+        assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_sigterm_ends_the_job_and_sigkill_leaves_a_folder_at_most(project, reproduce, on_terminal, tmp_path):
+    begun = tmp_path / "begun"
+    project.jobs('with af.job("../a"): af.cmd("trap \'\' HUP; mkdir -p made; : > $BEGUN; exec $WAIT")', "")
+    os.mkfifo(begun)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEGUN", "/dev/null")
+        patch.setenv("WAIT", "false")
+        run_project(project.root)
+    waits = {"BEGUN": str(begun), "WAIT": "sleep 1000"}
+    mark = project.run_folder.name
+    for number, code, left in ((signal.SIGTERM, 128 + signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL, 1)):
+        shown = on_terminal(project, "../a", **waits)
+        begun.read_bytes()
+        shown.command.send_signal(number)
+        assert shown.command.wait(PATIENCE) == code
+        until(lambda: processes_marked(mark) == [])
+        assert len(os.listdir(tmp_path / "tmp")) == left
+    (folder,) = (tmp_path / "tmp").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in (folder / "work").iterdir()) == ["made"]
+
+
+def test_an_attempt_of_a_run_that_goes_on_is_run_again_beside_it(project, reproduce, tmp_path, cli_env):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    project.jobs(f"""
+        with af.job("first"): af.python(print, "first")
+        with af.job("second"): af.cmd("read line < {gate}")
+    """, "")  # fmt: skip
+    run = subprocess.Popen([sys.executable, "-m", "aiflow_ext", "run", project.root], env=cli_env)
+    with gate.open("w") as open_gate:  # once the second job reads it
+        until(lambda: "first FINISHED" in status_of(project))
+        done = reproduce(project, "first")
+        assert (done.returncode, done.stdout) == (0, "first\n")
+        open_gate.write("\n")
+    assert run.wait(PATIENCE) == 0
+
+
+def status_of(project):
+    return " ".join(f"{job.name} {job.state}" for job in open_run("latest", project.root).jobs.values())
 
 
 def test_ctrl_c_reaches_the_job_and_no_folder_and_no_process_is_left(project, cli_env, tmp_path):

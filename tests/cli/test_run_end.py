@@ -50,3 +50,14 @@ def test_a_strict_script_that_fails_without_a_word_is_told_how_to_see_which_comm
     assert silent[0].strip().startswith("its stderr is empty: set -x")
     assert silent[1].startswith("    logs: ")
     assert said.count("set -x") == 1
+
+
+def test_on_a_terminal_alone_a_failed_python_job_is_said_how_to_debug(project, cli, raw_terminal):
+    body = 'with af.job("fits"): af.cmd("false")\nwith af.job("two words"): af.python(int, "x")'
+    project.jobs(body, "fits: {engine: cmd_line}\n'two words': {engine: python}\n")
+    assert "reproduce" not in cli("run", project.root).stdout
+    code, seen = raw_terminal(200, "run", project.root)
+    (said,) = [line for line in seen.decode().splitlines() if "reproduce" in line]
+    assert code == 1
+    assert said.strip().endswith("'two words' --pdb")
+    assert said.strip().startswith("to debug it here: aiflow-ext reproduce tested-")
