@@ -96,23 +96,22 @@ def secret_source(record: PluginRecord | None, name: str, records: Iterable[Plug
     if record is None:
         refused = next(each for each in records if (each.kind, each.name) == ("secret_source", name))
         raise _raised_for(refused)(f"{describe(refused)} is {refused.status}: {refused.reason}")
-    where = describe(record)
-    found, _ = guarded(where, lambda: create(load(record), where))
-    if not isinstance(found, AbstractSecretSource):
-        raise PluginTypeError(
-            f"{where} is no source of secrets", hint="subclass aiflow_ext.plugin.AbstractSecretSource"
-        )
+    found: AbstractSecretSource = _instance(record, AbstractSecretSource, "source of secrets")
     return found
 
 
 def job_environment(record: PluginRecord) -> AbstractJobEnvironment:
     """Import and check what adds variables to jobs. Raises a PluginError."""
+    found: AbstractJobEnvironment = _instance(record, AbstractJobEnvironment, "source of variables")
+    return found
+
+
+def _instance(record: PluginRecord, base: type[Any], what: str) -> Any:
+    """What ``record`` leads to, if it is of this class; ``what``: what it should be, in words."""
     where = describe(record)
     found, _ = guarded(where, lambda: create(load(record), where))
-    if not isinstance(found, AbstractJobEnvironment):
-        raise PluginTypeError(
-            f"{where} is no source of variables", hint="subclass aiflow_ext.plugin.AbstractJobEnvironment"
-        )
+    if not isinstance(found, base):
+        raise PluginTypeError(f"{where} is no {what}", hint=f"subclass aiflow_ext.plugin.{base.__name__}")
     return found
 
 
