@@ -32,6 +32,9 @@ def test_wheels_of_the_sdists_run_a_workflow_without_the_repository(tmp_path: Pa
         wheels.append(build("wheel", tmp_path / "unpacked" / sdist.name.removesuffix(".tar.gz"), tmp_path))
     python = make_environment(tmp_path / "environment", tested=False)
     pip_install(python, *wheels)
+    page = ("app.js", "index.html", "style.css", "vendor/preact.js", "vendor/LICENSES.txt")
+    where = run(python, "-c", "import aiflow_ext; print(aiflow_ext.__path__[0])", cwd=tmp_path).strip()
+    assert [each for each in page if not Path(where, "ui/static", each).is_file()] == []
     home = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
     told = run(python, "-c", "import aiflow_ext, aiflow_ext_yarn; print(aiflow_ext.__file__)", cwd=tmp_path)
     assert str(tmp_path / "environment") in told
