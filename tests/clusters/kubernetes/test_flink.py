@@ -118,3 +118,8 @@ class TestKubernetesFlink(FlinkConformance):
 
     def out(self, name: str) -> str:
         return self.place.at(f"{self.root.name}/{name}")
+
+    @pytest.mark.thorough
+    def test_the_counting_of_executions_notices(self) -> None:
+        """It proves the kit, which it does on this machine in the time that one cluster of Flink takes here."""
+        super().test_the_counting_of_executions_notices()

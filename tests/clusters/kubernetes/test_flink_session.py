@@ -11,13 +11,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
 
+from aiflow_ext.testing import FlinkConformance
 from aiflow_ext_flink.configuration import JVM
 from aiflow_ext_kubernetes.access import RULES, SESSION_RULES
 from tests.helpers import flink_jvm
@@ -85,6 +86,17 @@ class Session:
             "volumeMounts": [{"name": "shared", "mountPath": str(self.folder)}],
         }  # fmt: skip
 
+    def keys(self) -> dict[str, Any]:
+        """The keys of a job that is submitted to it."""
+        return {
+            "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
+            "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "jobmanager": f"{NAME}:8081",
+            "env": flink_jvm.ENV, "grace": 5, "python": "python3",
+            # The bed has no DNS.
+            "pod_template": {"spec": {"hostAliases": [{"ip": self.address, "hostnames": [NAME]}]}},
+            "volumes": [{"mount": str(self.folder), "host_path": str(self.folder)}],
+        }  # fmt: skip
+
     def states(self) -> dict[str, str]:
         """The state of each of its jobs, by id."""
         found = self.bed.api.get(f"{self.path}/services/{NAME}:8081/proxy/jobs/overview")
@@ -125,14 +137,7 @@ def jobs(project: Any, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     def write(programs: dict[str, str], own: dict[str, Any] | None = None, **more: Any) -> None:
-        keys = {
-            "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
-            "kubeconfig": str(session.kubeconfig), "namespace": session.namespace, "jobmanager": f"{NAME}:8081",
-            "env": flink_jvm.ENV, "grace": 5, "python": "python3",
-            # The bed has no DNS.
-            "pod_template": {"spec": {"hostAliases": [{"ip": session.address, "hostnames": [NAME]}]}},
-            "volumes": [{"mount": str(session.folder), "host_path": str(session.folder)}], **more,
-        }  # fmt: skip
+        keys = {**session.keys(), **more}
         body = "\n".join(f'with af.job("{name}"): {program}' for name, program in programs.items())
         project.jobs(body, json.dumps({"*": keys, **(own or {})}))
         (project.root / "project.yaml").write_text(f"artifacts: {session.folder}/artifacts\n")
@@ -274,3 +279,23 @@ def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
     assert cli("stop", run, "waits", "--grace", "0", "--project", project.root).returncode == 0
     assert until(lambda: found("waits")["state"] == "STOPPED", PATIENCE)
     assert until(lambda: not session.left(), PATIENCE), session.left()
+
+
+@pytest.mark.thorough
+class TestKubernetesFlinkInASessionThoroughly(FlinkConformance):
+    platform, patience, rounds, kills = "kubernetes", PATIENCE, 10, 20
+    session: ClassVar[Session]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _place(cls, session: Session) -> None:
+        cls.session, cls.config = session, session.keys()
+
+    @pytest.fixture(autouse=True)
+    def _leaves_nothing(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        yield
+        if "counting" not in request.function.__name__:  # that drops a job that was to start
+            assert until(lambda: not self.session.left(), PATIENCE), self.session.left()
+
+    def out(self, name: str) -> str:
+        return str(self.session.folder / self.root.name / name)

@@ -136,3 +136,8 @@ class TestYarnFlink(FlinkConformance):
 
     def rows(self, name: str) -> list[int]:
         return self.project.rows(f"{self.folder}/{self.root.name}/{name}")
+
+    @pytest.mark.thorough
+    def test_the_counting_of_executions_notices(self) -> None:
+        """It proves the kit, which it does on this machine in the time that one cluster of Flink takes here."""
+        super().test_the_counting_of_executions_notices()
