@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_flink.verdict import (
     archived,
@@ -15,6 +16,7 @@ from aiflow_ext_flink.verdict import (
     state_of,
     submits_twice,
     summarised,
+    told_by_program,
 )
 
 FAILED = """\
@@ -80,6 +82,24 @@ def test_the_reason_is_the_line_that_matters(trace, line):
 def test_the_last_exception_of_a_python_log_is_found():
     assert python_error(f"INFO x\n{PYTHON}\nINFO y") == "ValueError: no such table: sales"
     assert python_error("INFO x") is None
+    log = "2026-11-30 13:32:14,662 INFO  PythonDriver [] - "
+    printed = "".join(f"{line}\n{log}{line}\n" for line in PYTHON.splitlines())
+    assert python_error(f"{printed}{log}Terminating\n") == "ValueError: no such table: sales"
+
+
+def test_a_script_s_exception_is_taken_from_what_it_has_printed_where_flink_tells_its_exit_code_alone():
+    log = f"{'x' * 300_000}\n{PYTHON}\n".encode()
+    code = "RuntimeException: Python process exits with code: 1"
+
+    def unreachable(stream, offset):
+        raise PlatformError("away")
+
+    assert (
+        told_by_program(code, lambda stream, offset: log[offset : offset + 1000]) == "ValueError: no such table: sales"
+    )
+    assert told_by_program(code, lambda stream, offset: None) == code
+    assert told_by_program(code, unreachable) == code
+    assert told_by_program("ArithmeticException: / by zero", unreachable) == "ArithmeticException: / by zero"
 
 
 def test_the_attempt_runs_once_one_of_its_jobs_does():
@@ -104,6 +124,11 @@ def test_the_end_of_an_application_is_read_from_its_archive(tmp_path):
                    {"exceptionHistory": {"entries": [{"exceptionName": "x", "stacktrace": FAILED}]}})}]  # fmt: skip
     (folder / "application-summary").write_text(json.dumps({"archive": answers}))
     assert archived(tmp_path, "c", "a") == (JobState.FAILED, "ArithmeticException: / by zero")
+
+
+def test_a_program_that_submits_two_jobs_is_told_what_to_do():
+    twice = {"status": "FAILED", "exception": "a.DuplicateJobSubmissionException: Job has already been submitted."}
+    assert "put INSERTs of SQL into one STATEMENT SET" in str(summarised(json.dumps(twice).encode()))
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"status": "RUNNING"}', b'{"status": 3}', b"[]"])

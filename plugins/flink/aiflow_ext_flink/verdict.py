@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.plugin import JobState
+from aiflow_ext.plugin import JobState, PlatformError
 from aiflow_ext.plugin.engines import parse_json, read_whole
 
 # org.apache.flink.api.common.JobStatus. What restarts, fails or is cancelled still runs, as far as we are concerned.
@@ -36,6 +37,12 @@ _WRAPPERS = (
     "java.util.concurrent.ExecutionException",
     "java.lang.RuntimeException: org.apache",
 )
+SUBMITS_TWICE = (
+    "the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put INSERTs of "
+    "SQL into one STATEMENT SET, or take exec_mode: STREAM away"
+)
+_LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} .*\n?", re.MULTILINE)
+_PRINTED, _LONGEST_LOG = 256 << 10, 64 << 20  # bytes at the end of a log that are looked at; of one that is read
 _PACKAGES = re.compile(r"^(?:[a-z_][\w$]*\.)+(?=[A-Z])")
 
 
@@ -81,8 +88,28 @@ def _python_line(text: str) -> str:
 
 
 def python_error(log: str) -> str | None:
-    """The last Python exception of a log, in one line; None where there is no traceback."""
-    return (_python_line(log) or None) if "Traceback (most recent call last)" in log else None
+    """The last Python exception of what a program has printed, in one line; None where there is no traceback.
+
+    Lines of Flink's log between them, which may repeat it, are left out.
+    """
+    text = _LOG_LINE.sub("", log)
+    return (_python_line(text) or None) if "Traceback (most recent call last)" in text else None
+
+
+def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> str:
+    """The reason of a failure; of a script that has raised, which Flink tells by its exit code alone, its exception.
+
+    Args:
+        reason: what Flink tells.
+        logs: the attempt's, as ``AbstractJobHandler.logs``. PlatformError of it is as if nothing had been printed.
+    """
+    if "Python process exits with code" not in reason:
+        return reason
+    printed, offset = b"", 0
+    with contextlib.suppress(PlatformError):
+        while offset < _LONGEST_LOG and (piece := logs("stdout", offset)):
+            printed, offset = (printed + piece)[-_PRINTED:], offset + len(piece)
+    return python_error(printed.decode("utf-8", "replace")) or reason
 
 
 def submits_twice(words: str) -> bool:
@@ -128,7 +155,10 @@ def summarised(content: bytes) -> Verdict | None:
     state = STATES.get(status)
     if state not in (JobState.FINISHED, JobState.FAILED, JobState.STOPPED):
         return None
-    return Verdict(state, (root_cause(causes) or None) if state is JobState.FAILED else None)
+    if state is not JobState.FAILED:
+        return Verdict(state, None)
+    reason = root_cause(causes)
+    return Verdict(state, SUBMITS_TWICE if submits_twice(reason) else reason or None)
 
 
 def _status(item: Any) -> str:

@@ -32,7 +32,8 @@ from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.flink_checks import LATEST, keys_of, problems_of
 from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler, KubernetesSessionHandler
-from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin, target_of_job
+from aiflow_ext_kubernetes.flink_watch import KubernetesFlinkWatch
+from aiflow_ext_kubernetes.jobs import KubernetesJob, target_of_job
 from aiflow_ext_kubernetes.target import Target
 
 SQL_FILE = f"{manifest.WORK}/job.sql"  # of a job with artifacts, whose paths its runner puts in
@@ -84,7 +85,7 @@ class KubernetesFlinkJob(KubernetesJob):
         self.rules = (*RULES, *FLINK_RULES) if address is None else flink_session.rules(address)
 
 
-class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
+class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
     """Flink jobs in application mode: one Indexed Job for JobManager and TaskManagers; or in a session cluster, to
     which one pod submits. The client needs no Flink."""
 

@@ -26,12 +26,19 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
-from aiflow_ext.plugin.engines import artifacts
+from aiflow_ext.plugin.engines import artifacts, read_log_file
 from aiflow_ext_flink.configuration import QUICK, has_tls, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
 from aiflow_ext_flink.rest import FlinkRest
-from aiflow_ext_flink.verdict import Verdict, archived, python_error, root_cause, submits_twice
+from aiflow_ext_flink.verdict import (
+    SUBMITS_TWICE,
+    Verdict,
+    archived,
+    root_cause,
+    submits_twice,
+    told_by_program,
+)
 from aiflow_ext_local import flink_tls
 from aiflow_ext_local.flink_attempt import POLL, REST, Attempt, Failed, note, say
 from aiflow_ext_local.flink_session import Session
@@ -222,13 +229,8 @@ class Cluster(Attempt):
 
     def _explained(self, reason: str) -> str:
         if submits_twice(reason):
-            return (
-                "the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put "
-                "INSERTs of SQL into one STATEMENT SET, or take exec_mode: STREAM away"
-            )
-        # Its own words are among what the script's process has printed.
-        said = python_error(_tail(self.folder / "stdout")) if "Python process exits with code" in reason else None
-        return said or reason
+            return SUBMITS_TWICE
+        return told_by_program(reason, lambda stream, offset: read_log_file(str(self.folder), stream, offset))
 
 
 def _arguments(words: list[str]) -> list[str]:

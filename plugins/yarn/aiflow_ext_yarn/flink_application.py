@@ -88,6 +88,8 @@ class FlinkApplication(Application):
         if found is None:
             return self._without_archive(event, report)
         event.state, event.reason = found.state, found.reason or event.reason
+        if found.state is JobState.FAILED:
+            event.reason = verdict.told_by_program(event.reason or "", self.logs) or None
         if found.state is JobState.FINISHED:
             event.exit_code, event.reason = 0, self._savepoint_words()
         elif found.state is JobState.STOPPED:  # only a stop of ours makes an attempt that

@@ -257,7 +257,7 @@ def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
             "waits": f'af.flink(sql="many.sql", to="{at}/waits")\naf.run_after("waits", "holds")',
             "expires": f'af.flink(sql="many.sql", to="{at}/expires")\naf.run_after("expires", "holds")',
         },
-        {"expires": {"start_within": 45}},
+        {"expires": {"start_within": 20}},
         exec_mode="STREAM",
         **FREQUENT,
     )
@@ -272,7 +272,7 @@ def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
     assert page.startswith(f"http://{NAME}:8081/#/job/running/")
     assert until(lambda: (found("waits")["state"], found("waits")["reason"]) == ("QUEUED", words), PATIENCE)
     assert until(lambda: found("expires")["state"] == "FAILED", PATIENCE)
-    assert found("expires")["reason"] == f"it has not started within 45 s: {words}"
+    assert found("expires")["reason"].startswith("it has not started within 20 s")
     assert found("waits")["state"] == "QUEUED"
     assert cli("stop", run, "holds", "--grace", "0", "--project", project.root).returncode == 0
     assert until(lambda: found("waits")["state"] == "RUNNING", PATIENCE)
