@@ -40,7 +40,7 @@ def differences(past: PastAttempt, here: RanWith, more: Sequence[Difference]) ->
         if config.memory is not None:
             found.append(Difference("memory", f"at most {config.memory} bytes", "not limited"))
     then = _ran_with(past)
-    if then.python is None:
+    if then.python is None and past.planned.resolved.engine == "python":
         found.append(Difference("python", "not recorded", str(here.python)))
     for name in _COMPARED:
         before, now = getattr(then, name), getattr(here, name)

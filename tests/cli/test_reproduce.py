@@ -49,6 +49,7 @@ with af.job("plain"): af.cmd("echo plain; exit 5")
 """
 CONFIG = """
 fails: {env: {TOKEN: {secret: "env:TESTED_TOKEN"}}}
+plain: {python: python3}
 """
 
 
@@ -172,6 +173,10 @@ def test_pdb_opens_where_a_job_has_called_sys_exit(ended, reproduce):
     done = reproduce(ended, "leaves", "--pdb", typed="q\n")
     assert "-> sys.exit(3)\n(Pdb)" in done.stdout
     assert done.returncode == 3
+
+
+def test_of_a_command_that_runs_without_a_python_no_python_is_compared(ended, reproduce):
+    assert "what is not as it was then" not in reproduce(ended, "plain").stderr
 
 
 def test_the_debugger_is_refused_for_a_command_with_what_helps_there(ended, reproduce):
