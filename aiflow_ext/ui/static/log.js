@@ -7,7 +7,7 @@ import { plain } from "./plain.js";
 
 const TAIL = 256 * 1024; // bytes that are read at first, and with each step back
 const MOST = 4 * 1024 * 1024; // characters that are kept in the document; what is before them is left out again
-const LINE = 1 << 16; // characters of an element: one of a long log is laid out only where it is seen
+const PIECE = 1 << 16; // characters after which another element begins: such a one is what is left out
 
 export function LogView({ run, job, attempt }) {
   const [stream, setStream] = useState("stdout");
@@ -22,12 +22,15 @@ function Following({ run, job, number, stream, setStream }) {
   const text = useRef(null);
   const path = runPath(run.run, "log");
   const asked = { job: job.name, attempt: number, stream };
-  const held = useRef({ pieces: [], size: 0, sticks: true });
+  const held = useRef({ size: 0, sticks: true });
 
   useEffect(() => {
     const stop = new AbortController();
     const decoder = new TextDecoder();
-    const came = (data) => append(text.current, held.current, plain(decoder.decode(data, { stream: true })), box.current);
+    const came = (data) => {
+      const dropped = append(text.current, held.current, plain(decoder.decode(data, { stream: true })), data.length, box.current);
+      if (dropped) set((before) => ({ ...before, begin: before.begin + dropped }));
+    };
     readLog(query(path, { ...asked, offset: -TAIL, follow: "1" }), (begin, size) => set({ begin, size, over: false, error: null }), came, stop.signal)
       .then(() => set((before) => ({ ...before, over: true })), (error) => stop.signal.aborted || set((before) => ({ ...before, error })));
     return () => stop.abort();
@@ -44,7 +47,9 @@ function Following({ run, job, number, stream, setStream }) {
       return;
     }
     const before = box.current.scrollHeight;
-    text.current.prepend(piece(plain(found)));
+    const made = piece(plain(found), state.begin - begin);
+    text.current.prepend(made);
+    held.current.size += made.textContent.length;
     box.current.scrollTop += box.current.scrollHeight - before;
     set({ ...state, begin });
   };
@@ -68,27 +73,34 @@ function Following({ run, job, number, stream, setStream }) {
   </div>`;
 }
 
-function piece(words) {
+/** An element with text that so many bytes of the log have become. */
+function piece(words, size) {
   const made = document.createElement("span");
-  made.className = "piece";
   made.textContent = words;
+  made.bytes = size;
   return made;
 }
 
-/** Add text to what is shown; where it was at its end, it stays there. */
-function append(pre, held, words, box) {
-  if (!pre || !words) return;
+/** Add text to what is shown; where its end is seen, it stays so, and beginnings beyond MOST are left out. Returns of how
+ *  many bytes. */
+function append(pre, held, words, size, box) {
+  if (!pre) return 0;
   let last = pre.lastChild;
-  for (let at = 0; at < words.length; ) {
-    const room = last === null ? 0 : LINE - last.textContent.length;
-    if (room <= 0) {
-      last = piece("");
-      pre.append(last);
-    } else {
-      last.append(words.slice(at, at + room));
-      at += room;
-    }
+  if (last === null || last.textContent.length > PIECE) {
+    last = piece("", 0);
+    pre.append(last);
   }
+  last.append(words);
+  last.bytes += size;
   held.size += words.length;
-  if (held.sticks) box.scrollTop = box.scrollHeight;
+  let dropped = 0;
+  if (held.sticks) {
+    for (let first = pre.firstChild; held.size > MOST && first !== last; first = pre.firstChild) {
+      held.size -= first.textContent.length;
+      dropped += first.bytes;
+      first.remove();
+    }
+    box.scrollTop = box.scrollHeight;
+  }
+  return dropped;
 }

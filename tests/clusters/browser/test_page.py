@@ -64,7 +64,7 @@ def test_a_real_run_is_seen_in_every_view(
         browser.click("[role=tab]", view)
         browser.see("evaluate", ".picture")
         shot(browser, view.lower())
-    browser.click(".picture a[data-job=evaluate]")
+    browser.click(".picture [data-job=evaluate] a")
     browser.see("evaluate", ".panel h2")
     browser.run("location.hash = '#/plugins'")
     browser.click(".row .name", "local.python")
@@ -159,6 +159,27 @@ def test_a_long_log_is_followed_to_its_last_byte_and_read_from_its_first(
         browser.until_true(f"{length} > {before}")
     text = browser.run("return document.querySelector('.log pre').textContent")
     assert text == "".join(f"line {number:06}\n" for number in range(1, 60001)) + "the last byte is here."
+
+
+def test_a_page_that_follows_a_large_log_keeps_its_end_alone_and_can_go_back(
+    browser: Browser, page: Any, command: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    body = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; seq -f 'line %07.0f' 900000"
+    workflow = f'@af.workflow\ndef large():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
+    run = command("run", project(tmp_path / "project", workflow), "--detach")["run"]
+    open_run(browser, page, run, job="talk")
+    browser.see("begun", ".log pre")
+    gate.touch()
+    browser.until_true("document.querySelector('.log pre').textContent.endsWith('line 0900000\\n')")
+    browser.see("complete", ".log")
+    assert browser.run("return document.querySelector('.log pre').textContent.length") < 6 << 20
+    begin = browser.run("return document.querySelector('.log pre').textContent.slice(0, 13)")
+    browser.click(".log button", "Earlier")
+    browser.until_true(f"!document.querySelector('.log pre').textContent.startsWith({begin!r})")
+    text = browser.run("return document.querySelector('.log pre').textContent")
+    numbers = [int(line[5:]) for line in text.splitlines()[1:]]
+    assert numbers == list(range(numbers[0], 900001))
 
 
 def test_a_run_whose_driver_was_killed_is_resumed_stopped_and_retried_by_buttons(
