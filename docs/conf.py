@@ -20,6 +20,7 @@ project = "aiflow-ext"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 html_theme = "furo"
 html_title = "aiflow-ext"
+html_show_copyright = False
 myst_heading_anchors = 6
 
 _OUT = re.compile(r"\[([^\]]+)\]\((\.\./[^)]+)\)")
