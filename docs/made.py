@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, NamedTuple
 
 import aiflow_ext as af
@@ -42,8 +43,8 @@ class Row(NamedTuple):
 
 def of_every_job() -> list[Row]:
     """The keys that every job has."""
-    rows = _rows({**_NAMES, **common_keys()})
-    return [row for row in rows if not any(part.endswith(_FORMER) for part in row.key.split("."))]
+    rows = (row for row in _rows({**_NAMES, **common_keys()}) if not any(map(_is_former, row.key.split("."))))
+    return [row._replace(default=_default(getattr(af.BaseJobConfig, row.key, None)) or row.default) for row in rows]
 
 
 def of_project() -> list[Row]:
@@ -86,6 +87,16 @@ def errors() -> list[str]:
     return ["| error | kind of | exit code | meaning |", "|---|---|---|---|", *rows]
 
 
+def _is_former(key: str) -> bool:
+    return key.endswith(_FORMER)
+
+
+def _default(value: Any) -> str:
+    """A default as it would be written in a file; nothing for null, which means: leave it out."""
+    plain = value.value if isinstance(value, Enum) else value
+    return f"`{json.dumps(plain)}`" if type(plain) in (str, int, float, bool) else ""
+
+
 def _first_paragraph(cls: type) -> str:
     return " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
 
@@ -94,8 +105,7 @@ def _rows(keys: dict[str, Schema], prefix: str = "", required: frozenset[str] = 
     """Each key, followed by those of the mappings that it takes."""
     for name, schema in keys.items():
         default = "required" if name in required else ""
-        if "default" in schema:
-            default = f"`{json.dumps(schema['default'])}`"
+        default = _default(schema.get("default")) or default
         meaning = schema.get("description", "").replace("``", "`").replace("None", "`null`").replace("|", "\\|")
         yield Row(prefix + name, _kind(schema), default, meaning)
         for suffix, inner in _inner(schema):

@@ -113,6 +113,16 @@ def test_the_site_shows_the_keys_of_every_plugin() -> None:
     assert {(row.key, row.meaning) for name in PLUGINS for row in made.of_plugin(name)} <= shown
 
 
+def test_the_defaults_that_the_site_shows_are_those_of_the_classes() -> None:
+    import made
+
+    shown = {row.key: row.default for row in [*made.of_every_job(), *made.of_plugin("kubernetes.python")]}
+    assert [shown[key] for key in ("retries", "shell", "exec_mode", "keep", "timeout")] == [
+        "`0`", '`"sh"`', '`"BATCH"`', "`true`", ""
+    ]  # fmt: skip
+    assert [shown[key] for key in ("user", "image", "volumes[].mount")] == ["`1000`", "required", "required"]
+
+
 def test_every_error_has_a_meaning_and_an_exit_code_of_the_table() -> None:
     import made
 

@@ -97,8 +97,8 @@ class BaseJobConfig(Jsonable):
         properties: the team's own parameters; scalars, lists and maps.
         env: environment variables of the job; a value is a string or ``{"secret": REFERENCE}``.
         cpu: cores that the job needs, fractions allowed; None for no demand.
-        memory: bytes that it needs, likewise.
-        gpu: how many GPUs it needs, likewise.
+        memory: how much memory it needs, in bytes; None for no demand.
+        gpu: how many GPUs it needs; None for no demand.
         retries: how many further attempts a failed job gets; 0 by default.
         retry_delay: seconds before the next attempt, 0 by default; or a RetryDelay, for waits that grow.
         retry_on: which ends are tried again: any of failed, timeout, out_of_memory, lost; all but lost by default.
