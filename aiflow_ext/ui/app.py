@@ -24,7 +24,7 @@ from aiflow_ext.ui import artifacts
 from aiflow_ext.ui.actions import resume_run, stop_run
 from aiflow_ext.ui.follow import LOOK, LOOK_AT_ALL, ListFollower, RunFollower
 from aiflow_ext.ui.guard import DATA, Guard
-from aiflow_ext.ui.log import Log
+from aiflow_ext.ui.log import Log, streams_of
 from aiflow_ext.ui.pictures import drawn
 from aiflow_ext.ui.plugins import LOADING, inventory
 from aiflow_ext.ui.runs import Runs, job_of
@@ -57,6 +57,7 @@ def make_app(token: str, runs: Runs, is_ending: Callable[[], bool]) -> Guard:
             Route(_RUN + "/stop", page.stop, methods=["POST"]),
             Route(_RUN + "/resume", page.resume, methods=["POST"]),
             Route(_RUN + "/log", page.log),
+            Route(_RUN + "/streams", page.streams),
             Route(_RUN + "/{picture}.svg", page.picture),
             Route(_RUN + "/job", page.job),
             Route(_RUN + "/settings", page.settings),
@@ -124,6 +125,11 @@ class _Page:
         headers = {"X-Log-Begin": str(log.begin), "X-Log-Size": "" if log.size is None else str(log.size)}
         body = self._bytes(log, held.__exit__, follow="follow" in asked, most=most or None)
         return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
+
+    async def streams(self, request: Request) -> Response:
+        """The names of the logs of an attempt: stdout, stderr, and other containers whose logs were kept."""
+        job, attempt = request.query_params.get("job", ""), _number(request.query_params, "attempt")
+        return JSONResponse(await self._of_run(request, lambda observed: streams_of(observed, job, attempt)))
 
     async def picture(self, request: Request) -> Response:
         """The graph or the timeline of a run, as SVG."""

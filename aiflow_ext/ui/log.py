@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError
@@ -72,14 +71,13 @@ def attempt_of(observed: Observed, job: str, number: int) -> AttemptRecord:
     return attempts[number - 1]
 
 
+def streams_of(observed: Observed, job: str, number: int) -> list[str]:
+    """The names of the logs that an attempt has. Raises as :func:`attempt_of`."""
+    return [*STREAMS, *kept_containers(attempt_of(observed, job, number))]
+
+
 def _size(path: Path) -> int | None:
     try:
         return os.stat(path).st_size
     except OSError:
         return None
-
-
-def whole(log: Log) -> Iterator[bytes]:
-    """All that a log has now."""
-    while data := log.read():
-        yield data

@@ -91,6 +91,17 @@ def test_a_log_is_read_from_any_byte(page: Any, ended: str) -> None:
         )
 
 
+def test_the_log_of_another_container_is_named_and_read(page: Any, ended: str) -> None:
+    asked = f"/api/runs/{ended}/streams?job=first&attempt=1"
+    assert page.json(asked) == ["stdout", "stderr"]
+    folder = next(each for each in page.json(f"/api/runs/{ended}")["jobs"] if each["name"] == "first")["attempts"][0][
+        "folder"
+    ]
+    Path(folder, "container-proxy.log").write_text("refused\n")
+    assert page.json(asked) == ["stdout", "stderr", "proxy"]
+    assert page.answer(f"/api/runs/{ended}/log?job=first&attempt=1&stream=proxy&offset=0").read() == b"refused\n"
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [("nothing", "there is no run"), ("../../etc", "Not Found"), ("{run}/log?job=none&attempt=1", "has no job 'none'"),

@@ -1,6 +1,7 @@
 // A log: its end and what comes, and all before that on demand.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
+import { useData } from "./hooks.js";
 import { query, readLog, runPath } from "./net.js";
 import { Problems, bytes } from "./words.js";
 import { plain } from "./plain.js";
@@ -15,9 +16,16 @@ export function LogView({ run, job, attempt }) {
   return html`<${Following} key=${`${job.name}\n${attempt.number}\n${stream}`} run=${run} job=${job} number=${attempt.number} stream=${stream} setStream=${setStream} />`;
 }
 
+/** The logs that an attempt has; other containers' than the job's come with its end. */
+function useStreams(run, job, number) {
+  const [found] = useData(query(runPath(run.run, "streams"), { job: job.name, attempt: number }), job.state);
+  return found || ["stdout", "stderr"];
+}
+
 function Following({ run, job, number, stream, setStream }) {
   const [state, set] = useState({ begin: null, over: false, error: null });
   const [stick, setStick] = useState(true);
+  const streams = useStreams(run, job, number);
   const box = useRef(null);
   const text = useRef(null);
   const path = runPath(run.run, "log");
@@ -63,7 +71,7 @@ function Following({ run, job, number, stream, setStream }) {
   return html`<div class="log">
     <div class="tools">
       <label>stream <select onChange=${(event) => setStream(event.target.value)}>
-        ${["stdout", "stderr"].map((each) => html`<option value=${each} selected=${each === stream}>${each}</option>`)}</select></label>
+        ${streams.map((each) => html`<option value=${each} selected=${each === stream}>${each}</option>`)}</select></label>
       ${state.begin ? html`<button onClick=${earlier}>Earlier (${bytes(state.begin)} before)</button>` : ""}
       <span class="quiet" role="status">${state.begin === null ? "" : state.over ? "complete" : "following"}</span>
       ${stick ? "" : html`<button onClick=${toEnd}>To the end</button>`}

@@ -5,12 +5,13 @@ import { useNow, useRun } from "./hooks.js";
 import { post, runPath } from "./net.js";
 import { confirm } from "./confirm.js";
 import { JobTable } from "./table.js";
+import { plain } from "./plain.js";
 import { Graph, Timeline } from "./picture.js";
 import { JobPanel } from "./job.js";
 import { Problems, Sign, State, STATES, moment, runState, said, took } from "./words.js";
 import { address } from "./app.js";
 
-const VIEWS = { jobs: ["Jobs", JobTable], graph: ["Graph", Graph], timeline: ["Timeline", Timeline] };
+const VIEWS = { jobs: ["Jobs", JobTable], graph: ["Graph", Graph], timeline: ["Timeline", Timeline], about: ["About", About] };
 
 export function RunView({ id, view, job, tab }) {
   const { run, jobs, error, skew, version } = useRun(id);
@@ -32,7 +33,7 @@ export function RunView({ id, view, job, tab }) {
     const pressed = (event) => {
       if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "/" && !/INPUT|TEXTAREA/.test(event.target.tagName)) {
-        document.querySelector("input[type=search]").focus();
+        document.querySelector("input[type=search]")?.focus();
         event.preventDefault();
       }
       if (event.key === "Escape") go({ job: null, tab: null });
@@ -63,15 +64,32 @@ export function RunView({ id, view, job, tab }) {
       </div>
       <div class="chips" role="group" aria-label="Only jobs in one state">
         ${STATES.filter((each) => counts[each]).map((each) => html`<button class="chip" aria-pressed=${only === each}
-          onClick=${() => setOnly(only === each ? null : each)}><${Sign} state=${each} />${said(each).toLowerCase()} <b>${counts[each]}</b></button>`)}
+          onClick=${() => { setOnly(only === each ? null : each); if (view !== "jobs") go({}, "jobs"); }}><${Sign} state=${each} />${said(each).toLowerCase()} <b>${counts[each]}</b></button>`)}
       </div>
-      <input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />
+      ${view === "jobs" ? html`<input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />` : ""}
     </div>
     <div class="split ${chosen ? "with-job" : ""}">
       <${View} run=${run} jobs=${shown} all=${jobs} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
       ${chosen ? html`<${JobPanel} run=${run} job=${chosen} tab=${tab} now=${now} go=${go} />` : ""}
     </div>
   </section>`;
+}
+
+/** What the run was made of, as it has recorded it. */
+function About({ run }) {
+  const made = run.provenance;
+  if (!made) return html`<div class="sheet-page"><p class="empty">A run of an older version: what it was made of was not recorded.</p></div>`;
+  return html`<div class="sheet-page">
+    <h3>Parameters</h3>
+    ${made.parameters.length ? html`<table class="settings"><thead><tr><th>name</th><th>value</th><th>from</th><th>jobs</th></tr></thead><tbody>
+      ${made.parameters.map((each) => html`<tr><td class="mono">${each.name}</td><td class="mono">${plain(JSON.stringify(each.value))}</td>
+        <td><code>${plain(each.from || "")}</code></td><td>${each.jobs.length ? each.jobs.join(", ") : "the workflow"}</td></tr>`)}</tbody></table>`
+      : html`<p class="quiet">none</p>`}
+    <h3>Layers of its config, the weakest first</h3><ol>${made.layers.map((each) => html`<li class="mono">${plain(each)}</li>`)}</ol>
+    <h3>Versions</h3><dl class="list">${Object.entries(made.versions).map(([name, version]) => html`<div><dt>${name}</dt><dd class="mono">${version}</dd></div>`)}</dl>
+    <h3>Where</h3><dl class="list"><div><dt>its folder</dt><dd class="mono">${run.folder}</dd></div>
+      <div><dt>its code</dt><dd class="mono">${made.code ? `sha256 ${made.code}` : "not known"}</dd></div></dl>
+  </div>`;
 }
 
 function Actions({ run, counts }) {

@@ -66,6 +66,8 @@ def test_a_real_run_is_seen_in_every_view(
         shot(browser, view.lower())
     browser.click(".picture [data-job=evaluate] a")
     browser.see("evaluate", ".panel h2")
+    browser.click("[aria-label=Views] [role=tab]", "About")
+    browser.see("aiflow-ext-local", ".sheet-page")
     browser.run("location.hash = '#/plugins'")
     browser.click(".row .name", "local.python")
     browser.see("What decides so", ".panel")
