@@ -73,6 +73,20 @@ def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(projec
 
 
 @pytest.mark.parametrize(
+    ("said", "url"),
+    [("state", "file://{root}/state"), ("/data/x", "file:///data/x"), ("file:///data/x", "file:///data/x"),
+     ("file:/data/x", "file:///data/x"), ("s3://b/x", "s3://b/x")],
+)  # fmt: skip
+def test_folders_for_state_are_paths_or_urls(project, cli, flink_home, tmp_path, said, url):
+    keys = f", exec_mode: STREAM, savepoints: '{said}', checkpoints: '{said}'"
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", keys))
+    (job,) = json.loads(cli("render", project.root, "--json").stdout)
+    found = json.loads(job["content"]["payload"])["configuration"]
+    assert found["execution.checkpointing.savepoint-dir"] == url.format(root=project.root)
+    assert found["execution.checkpointing.dir"] == url.format(root=project.root)
+
+
+@pytest.mark.parametrize(
     ("keys", "words"),
     [
         (", taskmanager: {count: 2}", "taskmanagers"),
@@ -81,6 +95,11 @@ def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(projec
         (", flink: {rest.port: 1}", "'rest.port' is the platform's to give"),
         (", on_stop: kill", "on_stop"),
         (", on_stop: drain", "has on_stop: drain, and exec_mode BATCH: Flink takes no savepoint"),
+        (
+            ", exec_mode: STREAM, restore_from: latest, savepoints: 's3://b/x'",
+            "latest looks into folders of this machine",
+        ),
+        (", exec_mode: STREAM, retries: 1, checkpoints: 's3://b/x'", "a retry looks into folders of this machine"),
         (", restore_from: /sp/1", "has restore_from, and exec_mode BATCH"),
         (", jobmanager: 'flink'", "jobmanager must be host:port"),
         (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +106,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             for each in config.jars
             if not is_url(each) and not Path(project_desc.root, each).is_file()
         ]
+        problems += _elsewhere(sub_graph.name, config, program)
         if problems:
             raise af.CodeError(problems=problems)
         return LocalFlinkJob(config, build_bundle(sub_graph, project_desc, "flink"), program)
@@ -176,7 +178,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
                        if given.is_relative_to(job.bundle.project.root) else given)  # fmt: skip
 
         savepoints, checkpoints = (
-            str(Path(job.bundle.project.root, os.path.expanduser(said))) if said else f"{shared}/{name}"
+            _folder(job.bundle.project.root, said) if said else f"{shared}/{name}"
             for said, name in ((config.savepoints, "savepoints"), (config.checkpoints, "checkpoints"))
         )
         python = interpreter(config.python)
@@ -217,14 +219,14 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
                     config, id, archive=Path(native_id, flink_run.ARCHIVE).as_uri(), savepoints=savepoints,
                     checkpoints=checkpoints, restore_from=None,
                 ),
-                "execution.checkpointing.savepoint-dir": Path(savepoints).as_uri(),
-                "execution.checkpointing.dir": Path(checkpoints).as_uri(),
+                "execution.checkpointing.savepoint-dir": _url(savepoints),
+                "execution.checkpointing.dir": _url(checkpoints),
             }  # fmt: skip
         else:
             here = session.is_here(config.session)
-            spec["savepoint_url"] = _url(config.savepoints, savepoints if here or config.savepoints else None)
+            spec["savepoint_url"] = _url(savepoints) if here or config.savepoints else None
             spec["configuration"] = session.configuration(
-                config, checkpoints=_url(config.checkpoints, checkpoints if here or config.checkpoints else None)
+                config, checkpoints=_url(checkpoints) if here or config.checkpoints else None
             )
             spec["parallelism"] = config.parallelism
             if program.kind == "sql":
@@ -232,9 +234,31 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
         return af.dumps(spec).encode()
 
 
-def _url(said: str | None, path: str | None) -> str | None:
-    """The URL of a folder: the one that the config says, or that of a path; None where the cluster has one."""
-    return said if said is not None and is_url(said) else None if path is None else Path(path).as_uri()
+def _elsewhere(name: str, config: FlinkKeys, program: Program) -> Iterator[Problem]:
+    """What a job would restore from folders that this machine does not see, where it has a cluster of its own."""
+    assert isinstance(config, LocalFlinkJobConfig)
+    latest, stream = config.restore_from == "latest", config.exec_mode is af.ExecutionMode.STREAM
+    asked = [
+        ("restore_from: latest", config.savepoints, latest),
+        ("restore_from: latest", config.checkpoints, latest),
+        ("a retry", config.checkpoints, stream and bool(config.retries)),
+    ]
+    for what, folder, is_asked in asked:
+        if is_asked and config.session is None and folder is not None and is_url(_folder("/", folder)):
+            words = f"{what} looks into folders of this machine, and {folder} is none"
+            hint = "name a folder of this machine; or the savepoint itself under restore_from:, and no retries:"
+            yield Problem(f"job {name!r}: {words}", program.where, hint)
+
+
+def _folder(root: str, said: str) -> str:
+    """A folder that the config says: a path of this machine, also where it is said as a URL; or the URL of another."""
+    path = re.sub("^file:(//)?(?=/)", "", said)
+    return path if is_url(path) else str(Path(root, os.path.expanduser(path)))
+
+
+def _url(folder: str) -> str:
+    """The URL of a folder."""
+    return folder if is_url(folder) else Path(folder).as_uri()
 
 
 def _where_flink_is(environment: Mapping[str, str], python: str, *, starts: bool) -> dict[str, Any]:

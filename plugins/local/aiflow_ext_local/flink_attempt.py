@@ -126,10 +126,10 @@ class Attempt:
     def _restored(self) -> str | None:
         """The savepoint or checkpoint that this attempt begins with."""
         said: str | None = self.spec["restore_from"]
-        checkpoints = Path(self.spec["checkpoints"])
+        checkpoints, savepoints = Path(self.spec["checkpoints"]), Path(self.spec["savepoints"])  # of a URL: not there
         found = [each for id in self.spec["former"] for each in checkpoints.glob(f"{id}/chk-*/_metadata")]
         if said == "latest":
-            found += [*Path(self.spec["savepoints"]).glob("*/_metadata"), *checkpoints.glob("*/chk-*/_metadata")]
+            found += [*savepoints.glob("*/_metadata"), *checkpoints.glob("*/chk-*/_metadata")]
         if found:
             return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
         if said == "latest":

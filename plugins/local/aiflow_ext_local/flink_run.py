@@ -29,7 +29,7 @@ from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import artifacts, read_log_file
 from aiflow_ext_flink.configuration import QUICK, has_tls, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
-from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
+from aiflow_ext_flink.program import DRIVERS, MAINS, is_url, python_words
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import (
     SUBMITS_TWICE,
@@ -130,7 +130,8 @@ class Cluster(Attempt):
         (conf / "config.yaml").write_text(json.dumps(found, indent=1))  # JSON is YAML, too
         # Flink itself may fail to make the archive's, which two of its threads make at once.
         archive = self.folder / ARCHIVE / spec["id"] / "applications" / spec["id"]
-        for folder in (archive, Path(spec["savepoints"]), Path(spec["checkpoints"])):
+        state = [each for each in (spec["savepoints"], spec["checkpoints"]) if not is_url(each)]
+        for folder in (archive, *map(Path, state)):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _key(self, conf: Path) -> dict[str, Any]:
