@@ -132,7 +132,11 @@ class Cluster(Attempt):
         archive = self.folder / ARCHIVE / spec["id"] / "applications" / spec["id"]
         state = [each for each in (spec["savepoints"], spec["checkpoints"]) if not is_url(each)]
         for folder in (archive, *map(Path, state)):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                words = "name another one under savepoints: or checkpoints:"
+                raise Failed(f"the folder {folder} cannot be made: {error.strerror}; {words}") from error
 
     def _key(self, conf: Path) -> dict[str, Any]:
         try:
