@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from dist_info import install
 
+from aiflow_ext.testing.complaint import PAGES as PAGES_OF_SECTIONS
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))  # where made.py is
 PLUGINS = [
@@ -88,6 +90,20 @@ def test_every_link_leads_to_a_file_and_to_a_heading_of_it() -> None:
             if not target.exists() or (anchor and anchor not in anchors_of(target)):
                 wrong.append(f"{page.relative_to(ROOT)}: {path}#{anchor}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_page_that_code_and_messages_name_is_there() -> None:
+    named = re.compile(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?")
+    sources = [path for folder in ("aiflow_ext", "plugins", "examples") for path in (ROOT / folder).rglob("*")
+               if path.suffix in (".py", ".txt", ".toml")]  # fmt: skip
+    found = [(path, *match) for path in sources for match in named.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) > 5
+    for path, page, anchor in found:
+        target = ROOT / "docs" / page
+        assert target.exists(), f"{path}: docs/{page}"
+        assert not anchor or anchor in anchors_of(target), f"{path}: docs/{page}#{anchor}"
+    for anchor, page in PAGES_OF_SECTIONS.items():
+        assert anchor in anchors_of(ROOT / "docs" / f"{page}.md"), f"aiflow_ext/testing/complaint.py: {page}#{anchor}"
 
 
 def test_every_page_is_in_the_sites_navigation() -> None:
