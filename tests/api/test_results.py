@@ -198,3 +198,19 @@ def test_the_command_copies_folders_unpacked_and_replaces_an_earlier_copy(ran, c
     assert [each.name for each in (home / "folder/folder/out").iterdir()] == ["inner.txt"]
     missing = cli("artifacts", "latest", "nothing", "--project", ran)
     assert (missing.returncode, "has no job 'nothing'" in missing.stderr) == (3, True), missing
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_record_that_claims_files_without_end_ends_all_the_same(project, cli, is_file):
+    project.jobs("with af.job('fit'): af.python(fit)", '"*": {platform: local, engine: python}\n',
+                 "def fit(): return [1]")  # fmt: skip
+    assert cli("run", project.root).returncode == 0
+    (row,) = json.loads(cli("artifacts", "latest", "--project", project.root, "--json").stdout)
+    value = Path(row["path"]).parent
+    record = Path(f"{value}.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "files": 10**18}))
+    if is_file:  # where their folder should be, so that none of them is merely missing
+        (value / "files").write_text("")
+    listed = cli("artifacts", "latest", "--project", project.root)
+    assert (listed.returncode == 0, "cannot be read" in listed.stderr) == (not is_file, is_file)
+    assert cli("report", "latest", "--project", project.root).returncode == 0
