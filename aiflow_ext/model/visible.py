@@ -1,8 +1,9 @@
 """Makes text visible that names, jobs, servers and exceptions have: control characters become escapes.
 
 A terminal interprets control characters as commands (ECMA-48: ESC and its sequences, and C1), and bidirectional
-controls and characters without a glyph (Unicode TR 36) can make text look like other text, in a browser too. Here they
-become escapes such as ``\\x1b``. So do combining marks from the fifth in a row on: they are drawn over other lines.
+controls and characters without a glyph (Unicode TR 36) can make text look like other text, in a browser too. XML, and
+so SVG, may hold no controls, and neither U+FFFE nor U+FFFF. Here all of them become escapes such as ``\\x1b``. So do
+combining marks from the fifth in a row on: they are drawn over other lines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 # Texts, compiled by re where they are used: most commands need none of them.
 CONTROL = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\uf8ff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+    "\ud800-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 _NO_GLYPH = (
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u3164\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"

@@ -15,7 +15,7 @@ from aiflow_ext.view.timeline import timeline_svg
 from aiflow_ext.view.words import SIGNS
 
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = "</script><img src=x onerror=alert(1)>\"' \x1b[31m\u202e]]>&\x00\ud800"
+HOSTILE = "</script><img src=x onerror=alert(1)>\"' \x1b[31m\u202e]]>&\x00\ud800\ufffe\uffff"
 EVENT = re.compile(r"^on", re.IGNORECASE)
 
 
