@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,6 +22,7 @@ from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.run_job import request_of, settings_of
 from aiflow_ext.ui import artifacts
 from aiflow_ext.ui.actions import resume_run, stop_run
+from aiflow_ext.ui.answer import Answer, in_json
 from aiflow_ext.ui.follow import LOOK, LOOK_AT_ALL, ListFollower, RunFollower
 from aiflow_ext.ui.guard import DATA, Guard
 from aiflow_ext.ui.log import Log, streams_of
@@ -84,12 +85,12 @@ class _Page:
         return FileResponse(STATIC / "index.html")
 
     async def list(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self._runs.listed))
+        return Answer(await run_in_threadpool(self._runs.listed))
 
     async def run(self, request: Request) -> Response:
         """A run as ``aiflow-ext status --json`` shows it."""
 
-        return JSONResponse(
+        return Answer(
             await self._of_run(request, lambda observed: {**observed.record.summary(), "driver": observed.driver})
         )
 
@@ -112,18 +113,19 @@ class _Page:
         runs, run_id = self._runs, request.path_params["run"]
         attempt, offset, most = (_number(asked, key) for key in ("attempt", "offset", "most"))
 
-        def begin() -> tuple[Any, Log]:
+        def begin() -> tuple[Any, Log, bytes]:
             held = runs.observed(run_id)
             observed = held.__enter__()
             try:
-                return held, Log(observed, asked.get("job", ""), attempt, asked.get("stream", "stdout"), offset)
+                log = Log(observed, asked.get("job", ""), attempt, asked.get("stream", "stdout"), offset)
+                return held, log, log.read()  # what cannot be read is said in an answer of its own
             except BaseException:
                 held.__exit__(None, None, None)
                 raise
 
-        held, log = await run_in_threadpool(begin)
+        held, log, first = await run_in_threadpool(begin)
         headers = {"X-Log-Begin": str(log.begin), "X-Log-Size": "" if log.size is None else str(log.size)}
-        body = self._bytes(log, held.__exit__, follow="follow" in asked, most=most or None)
+        body = self._bytes(log, first, held.__exit__, follow="follow" in asked, most=most or None)
         return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
 
     async def streams(self, request: Request) -> Response:
@@ -143,28 +145,28 @@ class _Page:
     async def job(self, request: Request) -> Response:
         """A job, as one of ``jobs`` of ``aiflow-ext status --json``."""
         job = request.query_params.get("job", "")
-        return JSONResponse(await self._of_run(request, lambda observed: job_of(observed, job).summary()))
+        return Answer(await self._of_run(request, lambda observed: job_of(observed, job).summary()))
 
     async def settings(self, request: Request) -> Response:
         """The settings of a job with their origins, in the shape of ``aiflow-ext config show --json``."""
         job = request.query_params.get("job", "")
         settings, remark = await self._of_run(request, lambda observed: settings_of(observed, job))
-        return JSONResponse({"settings": [each.to_dict() for each in settings], "remark": remark})
+        return Answer({"settings": [each.to_dict() for each in settings], "remark": remark})
 
     async def request(self, request: Request) -> Response:
         """What is sent for an attempt of a job, as ``aiflow-ext render --json`` shows it."""
         job, attempt = request.query_params.get("job", ""), _number(request.query_params, "attempt")
-        return JSONResponse(await self._of_run(request, lambda observed: request_of(observed, job, attempt or None)))
+        return Answer(await self._of_run(request, lambda observed: request_of(observed, job, attempt or None)))
 
     async def artifacts(self, request: Request) -> Response:
         """What a job has kept."""
         job = request.query_params.get("job", "")
-        return JSONResponse(await self._of_run(request, lambda observed: artifacts.listed(observed, job)))
+        return Answer(await self._of_run(request, lambda observed: artifacts.listed(observed, job)))
 
     async def preview(self, request: Request) -> Response:
         """The beginning of an artifact."""
         job, name = request.query_params.get("job", ""), request.query_params.get("name", "")
-        return JSONResponse(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name)))
+        return Answer(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name)))
 
     async def make_ticket(self, request: Request) -> Response:
         """An address for an artifact that answers once."""
@@ -175,7 +177,7 @@ class _Page:
             with runs.observed(run_id) as observed:
                 return artifacts.answer_with(observed, wanted)
 
-        return JSONResponse({"url": f"/ticket/{self._tickets.add(answer)}"})
+        return Answer({"url": f"/ticket/{self._tickets.add(answer)}"})
 
     async def ticket(self, request: Request) -> Response:
         answer = self._tickets.take(request.path_params["number"])
@@ -185,7 +187,7 @@ class _Page:
 
     async def plugins(self, request: Request) -> Response:
         """As ``aiflow-ext plugins --proof --json``."""
-        return JSONResponse(await run_in_threadpool(inventory))
+        return Answer(await run_in_threadpool(inventory))
 
     async def why(self, request: Request) -> Response:
         """As ``aiflow-ext why PLATFORM ENGINE --json``; with ``load`` the plugin is loaded, in a process of its own."""
@@ -193,7 +195,7 @@ class _Page:
         limit = LOADING if "load" in asked else None
         platform, engine = asked.get("platform", ""), asked.get("engine", "")
         found = await run_in_threadpool(lambda: PluginHost().why(platform, engine, limit=limit).to_dict())
-        return JSONResponse(found)
+        return Answer(found)
 
     async def _of_run(self, request: Request, read: Callable[[Observed], T]) -> T:
         """What is read of a run, in a thread."""
@@ -207,7 +209,7 @@ class _Page:
 
     async def _done(self, act: Callable[[Runs, str, dict[str, Any]], dict[str, Any]], request: Request) -> Response:
         asked = await _asked(request)
-        return JSONResponse(await run_in_threadpool(act, self._runs, request.path_params["run"], asked))
+        return Answer(await run_in_threadpool(act, self._runs, request.path_params["run"], asked))
 
     def _events(self, follower: RunFollower | ListFollower, interval: float) -> Response:
         return StreamingResponse(self._lines(follower, interval), media_type="text/event-stream")
@@ -233,13 +235,12 @@ class _Page:
             follower.close()
 
     async def _bytes(
-        self, log: Log, close: Callable[[None, None, None], object], *, follow: bool, most: int | None
+        self, log: Log, data: bytes, close: Callable[[None, None, None], object], *, follow: bool, most: int | None
     ) -> AsyncIterator[bytes]:
         left = most
         try:
             over = not follow
             while left is None or left > 0:
-                data = await run_in_threadpool(log.read)
                 if data:
                     data = data if left is None else data[:left]
                     left = None if left is None else left - len(data)
@@ -250,6 +251,9 @@ class _Page:
                     over = await run_in_threadpool(log.is_over)
                     if not over:
                         await asyncio.sleep(LOOK)
+                data = await run_in_threadpool(log.read)
+        except AiflowError:  # it was readable until now: the page asks for what is left when it is opened again
+            return
         finally:
             close(None, None, None)
 
@@ -263,7 +267,7 @@ async def _asked(request: Request) -> dict[str, Any]:
             break
     try:
         asked = json.loads(body) if len(body) <= _MOST_ASKED else None
-    except ValueError:
+    except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         raise ConfigError("a JSON object was expected")
@@ -279,8 +283,7 @@ def _number(asked: QueryParams, key: str) -> int:
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    return f"event: {name}\ndata: {text}\n\n".encode()
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), in_json(data))
 
 
 def _in_json(error: AiflowError) -> dict[str, Any]:
@@ -290,4 +293,4 @@ def _in_json(error: AiflowError) -> dict[str, Any]:
 
 async def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, AiflowError)
-    return JSONResponse(_in_json(error), 404 if error.exit_code == 3 else 409)
+    return Answer(_in_json(error), 404 if error.exit_code == 3 else 409)

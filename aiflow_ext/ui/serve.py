@@ -38,8 +38,9 @@ class Page:
         self.url = f"http://{HOST}:{self._socket.getsockname()[1]}/#token={token}"
         app = make_app(token, Runs(project), lambda: self.is_ending)
         self._server = _Server(
-            uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False,
-                           timeout_graceful_shutdown=_LEAVING)
+            # Not its warnings: anybody on this machine can send what is no request, as often as they like.
+            uvicorn.Config(app, lifespan="off", ws="none", log_config=None, log_level="error", access_log=False,
+                           server_header=False, timeout_graceful_shutdown=_LEAVING)
         )  # fmt: skip
 
     @property

@@ -1,0 +1,75 @@
+"""What jobs can make of their names, files and logs does the page's server no harm, and is told in its own answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import PATIENCE
+from ui_page import served
+
+STEPS = """
+import os
+from pathlib import Path
+
+def named():
+    path = Path(os.fsdecode(b"\\xffname.txt"))
+    path.write_text("words")
+    return path
+"""
+WORKFLOW = """
+import aiflow_ext as af
+from steps import named
+
+@af.workflow
+def hostile():
+    with af.job("named"):
+        af.python(named)
+    with af.job("log"):
+        af.cmd("rm ../stdout && mkdir ../stdout")
+"""
+
+
+@pytest.fixture(scope="module")
+def run(command: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a run of such jobs."""
+    root = tmp_path_factory.mktemp("hostile") / "project"
+    root.mkdir()
+    (root / "steps.py").write_text(STEPS)
+    (root / "workflow.py").write_text(WORKFLOW)
+    (root / "workflow.yaml").write_text('"*": {platform: local, retries: 0}\n')
+    return str(json.loads(command("run", root, "--json"))["run"])
+
+
+def test_a_file_whose_name_is_no_text_is_listed_and_previewed(page: Any, run: str) -> None:
+    (row,) = page.json(f"/api/runs/{run}/artifacts?job=named")
+    assert os.fsencode(row["path"]).endswith(b"/\xffname.txt")
+    assert Path(row["path"]).is_file()
+    assert page.json(f"/api/runs/{run}/preview?job=named&name=named") == {"text": "words", "cut": False}
+
+
+def test_a_log_that_a_job_has_made_a_folder_is_refused_in_words(page: Any, run: str) -> None:
+    answer = page.answer(f"/api/runs/{run}/log?job=log&attempt=1&follow=1")
+    assert answer.status == 409
+    assert "the stdout of log cannot be read" in json.loads(answer.read())["error"]["problems"][0]["message"]
+
+
+def test_nothing_of_what_is_sent_is_written_on_the_users_terminal(env: dict[str, str], run: str) -> None:
+    with served(env) as page:
+        with socket.create_connection(("127.0.0.1", page.port)) as there:  # by anybody on this machine
+            there.sendall(b"\x1b[2J\r\n\r\n")
+            assert b" 400 " in there.recv(100)
+        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE)
+        nested = b"[" * 60_000
+        connection.request("POST", f"/api/runs/{run}/stop", nested, {"Authorization": f"Bearer {page.token}"})
+        assert connection.getresponse().status == 404
+        page.answer(f"/api/runs/{run}/log?job=log&attempt=1").read()
+        page.process.terminate()
+        (told,) = page.process.communicate(timeout=PATIENCE)[1].splitlines()
+    assert told.startswith("open this address")
