@@ -19,7 +19,9 @@ SOURCE = """
     class Added(af.AbstractJobEnvironment):
         def variables(self, context, traceparent):
             found = f"{context.run_id} {context.job_name} {context.attempt} {traceparent}"
-            return {"ADDED": found, "OWN": "not the job's", "AIFLOW_RUN": "x", "A-B": "x", "NUMBER": 1}
+            print("not on stdout")
+            refused = {"AIFLOW_RUN": "x", "A-B": "x", "NUMBER": 1, "HALF": "\\ud800"}
+            return {"ADDED": found, "OWN": "not the job's", **refused}
 
 
     class Second(Added):
@@ -32,6 +34,11 @@ SOURCE = """
             raise RuntimeError("no variables today")
 
 
+    class Ending(Added):
+        def variables(self, context, traceparent):
+            raise SystemExit(0)
+
+
     class Nothing:
         pass
 """
@@ -42,7 +49,7 @@ CONFIG = '"*": {{platform: {}, engine: cmd_line, env: {{OWN: own}}, retries: 1, 
 @pytest.fixture
 def added(tmp_path: Path, cli_env: dict[str, str]) -> dict[str, str]:
     """The environment of a command that has plugins installed which add variables."""
-    site, names = tmp_path / "site", {"a": "Added", "b": "Second", "c": "Raising", "d": "Nothing"}
+    site, names = tmp_path / "site", {"a": "Added", "b": "Second", "c": "Raising", "d": "Nothing", "e": "Ending"}
     entries = {name: f"added_plugin:{found}" for name, found in names.items()}
     install(site, "added", {"job_environments": entries}, {"added_plugin.py": SOURCE})
     nohup = {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"}
@@ -56,14 +63,16 @@ def test_a_job_gets_the_variables_that_render_shows_and_its_own_have_precedence(
     done = cli("render", project.root, "--json", env=added)
     (shown,) = json.loads(done.stdout)
     env = {
-        name: shown["content"]["env"].get(name) for name in ("ADDED", "SECOND", "OWN", "AIFLOW_JOB", "A-B", "NUMBER")
+        name: shown["content"]["env"].get(name)
+        for name in ("ADDED", "SECOND", "OWN", "AIFLOW_JOB", "A-B", "NUMBER", "HALF")
     }
     assert env == {"ADDED": "${run} a 1 parent", "SECOND": "second", "OWN": "own", "AIFLOW_JOB": "a", "A-B": None,
-                   "NUMBER": None}  # fmt: skip
+                   "NUMBER": None, "HALF": None}  # fmt: skip
     assert "job a goes without the variables of job environment 'c' of added 1.0" in done.stderr
     assert "RuntimeError: no variables today" in done.stderr
     assert "job environment 'd' of added 1.0 (added_plugin:Nothing) is no source of variables" in done.stderr
-    for refused in ("'AIFLOW_RUN'", "'A-B'", "NUMBER"):
+    assert "job environment 'e' of added 1.0 (added_plugin:Ending): it raised SystemExit" in done.stderr
+    for refused in ("'AIFLOW_RUN'", "'A-B'", "NUMBER", "HALF"):
         assert refused in done.stderr
     assert cli("run", project.root, env=added).returncode == 0
     for number in (1, 2):  # each attempt has its own

@@ -8,7 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from aiflow_ext.host.guard import Ended
 from aiflow_ext.model.errors import named
+from aiflow_ext.translate.shared import prints_on_stderr
 
 if TYPE_CHECKING:
     from aiflow_ext.host.host import PluginHost
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("aiflow_ext")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NEVER = re.compile("[\0\ud800-\udfff]")  # no environment holds NUL, and no request half a character
 _RESERVED = "AIFLOW_"
 
 
@@ -30,9 +33,10 @@ def added_variables(host: PluginHost, context: JobContext, traceparent: str | No
     found: dict[str, str] = {}
     for where, source in host.job_environments().items():
         try:
-            given = source.variables(copy.copy(context), traceparent)
-            found = {**_checked(given, where), **found}
-        except Exception as error:
+            with prints_on_stderr():
+                given = _checked(source.variables(copy.deepcopy(context), traceparent), where)
+            found = {**given, **found}
+        except (Exception, SystemExit, Ended) as error:
             _log.warning("job %s goes without the variables of %s: it raised %s", context.job_name, where, named(error))
     return found
 
@@ -43,7 +47,7 @@ def _checked(given: Mapping[str, str], where: str) -> dict[str, str]:
     for name, value in dict(given).items():
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith(_RESERVED):
             _log.warning("%s gives a variable %r, which it cannot set; it is left out", where, name)
-        elif not isinstance(value, str) or "\0" in value:
+        elif not isinstance(value, str) or _NEVER.search(value):
             _log.warning("%s gives no text for the variable %s; it is left out", where, name)
         else:
             kept[name] = value
