@@ -283,6 +283,15 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return text
 
 
+def finite(value: Any) -> Any:
+    """Plain data in which the numbers that JSON lacks, NaN and infinities, are text: for readers other than Python."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
 def loads(text: str | bytes, expect: type[T] | None = None) -> Any:
     """The object that ``text`` (from :func:`dumps`) describes; ``expect`` is the type that it must have.
 

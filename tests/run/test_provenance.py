@@ -41,6 +41,12 @@ def test_status_shows_parameters_with_their_origin_the_layers_and_the_versions(c
     assert found["versions"].keys() == {"python", "aiflow-ext", "aiflow-ext-local"}
 
 
+def test_a_parameter_that_is_no_number_of_json_is_recorded_as_text(cli, sweep) -> None:
+    found = provenance(cli, sweep, "-p", "lr=.nan", "-p", "size=-.inf")
+    assert {each["name"]: each["value"] for each in found["parameters"]} == {"lr": "nan", "size": "-inf"}
+    assert found["code"]
+
+
 def test_the_digest_of_the_code_is_the_same_until_a_file_changes(cli, sweep) -> None:
     first, again = provenance(cli, sweep)["code"], provenance(cli, sweep)["code"]
     (sweep.root / "workflow.py").write_text((sweep.root / "workflow.py").read_text() + "# changed\n")

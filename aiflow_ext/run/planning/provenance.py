@@ -13,6 +13,7 @@ from typing import Any
 
 from aiflow_ext import __version__
 from aiflow_ext.model.errors import CodeError
+from aiflow_ext.model.jsonable import finite
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.snapshot import OWN, needs_files
 from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
@@ -24,7 +25,7 @@ _VARIABLES = re.compile(r"\benv\b")
 def provenance_of(plan: Plan) -> dict[str, Any]:
     """A plan's provenance, as plain JSON in the shape that docs/json.md describes."""
     return {
-        "parameters": list(_parameters(plan)),
+        "parameters": finite(list(_parameters(plan))),
         "layers": [_without_variables(layer) for layer in plan.layers],
         "code": code_digest(plan),
         "versions": versions_of(plan),
