@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from starlette.responses import JSONResponse
+
+from aiflow_ext.model.jsonable import finite
 
 
 class Answer(JSONResponse):
@@ -23,13 +24,5 @@ def in_json(content: Any) -> bytes:
     try:
         text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(content), separators=(",", ":"))
+        text = json.dumps(finite(content), separators=(",", ":"))
     return text.encode()
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(each) for key, each in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(each) for each in content]
-    return str(content) if isinstance(content, float) and not math.isfinite(content) else content

@@ -131,7 +131,7 @@ class _Page:
     async def streams(self, request: Request) -> Response:
         """The names of the logs of an attempt: stdout, stderr, and other containers whose logs were kept."""
         job, attempt = request.query_params.get("job", ""), _number(request.query_params, "attempt")
-        return JSONResponse(await self._of_run(request, lambda observed: streams_of(observed, job, attempt)))
+        return Answer(await self._of_run(request, lambda observed: streams_of(observed, job, attempt)))
 
     async def picture(self, request: Request) -> Response:
         """The graph or the timeline of a run, as SVG."""

@@ -43,7 +43,7 @@ def run(command: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     root.mkdir()
     (root / "steps.py").write_text(STEPS)
     (root / "workflow.py").write_text(WORKFLOW)
-    (root / "workflow.yaml").write_text('"*": {platform: local, retries: 0}\n')
+    (root / "workflow.yaml").write_text('"*": {platform: local, retries: 0}\nnamed: {properties: {rate: .nan}}\n')
     return str(json.loads(command("run", root, "--json"))["run"])
 
 
@@ -52,6 +52,15 @@ def test_a_file_whose_name_is_no_text_is_listed_and_previewed(page: Any, run: st
     assert os.fsencode(row["path"]).endswith(b"/\xffname.txt")
     assert Path(row["path"]).is_file()
     assert page.json(f"/api/runs/{run}/preview?job=named&name=named") == {"text": "words", "cut": False}
+
+
+def test_a_number_that_json_lacks_is_text(page: Any, run: str) -> None:
+    settings = {
+        tuple(each["path"]): each["value"] for each in page.json(f"/api/runs/{run}/settings?job=named")["settings"]
+    }
+    assert settings["properties", "rate"] == "nan"
+    _, told = next(page.events(f"/api/runs/{run}/events"))
+    assert told["run"]["provenance"]["parameters"][0]["value"] == "nan"
 
 
 def test_a_log_that_a_job_has_made_a_folder_is_refused_in_words(page: Any, run: str) -> None:
