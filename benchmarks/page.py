@@ -60,8 +60,8 @@ def run(folder: Path, page: Page, *, looked: bool) -> Took:
     if looked:
         while not (found := [each for each in json.load(page.get("/api/runs")) if each["driver"] == driver.pid]):
             time.sleep(0.05)
-        for path in (f"/api/runs/{found[0]['run']}/events", "/api/events"):
-            threading.Thread(target=follow, args=(page, path, told), daemon=True).start()
+        events = f"/api/runs/{found[0]['run']}/events"
+        threading.Thread(target=follow, args=(page, events, told), daemon=True).start()
     _, _, used = os.wait4(driver.pid, 0)
     driver.returncode = 0
     return Took(time.monotonic() - start, used.ru_utime + used.ru_stime, page.used() - server, told[0])

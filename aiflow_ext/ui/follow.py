@@ -13,7 +13,7 @@ from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord
 from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.ui.runs import Runs, drivers_of
 
-LOOK = 0.15  # seconds between two looks at a run
+LOOK = 0.25  # seconds between two looks at a run
 LOOK_AT_LIVE = 1.0  # seconds between two looks at what is recorded of live jobs without a change of their states
 LOOK_AT_ALL = 0.4  # seconds between two looks at all runs
 COLUMNS = ("name", "platform", "engine", "state", "reason", "node", "instance", "flags", "attempts")
