@@ -20,14 +20,17 @@ from typing import Any
 
 import pytest
 from fake_cluster import COMPLETED, STARTED
+from hostile_server import Answer
 from patience import PATIENCE
 
 from aiflow_ext.model.errors import AiflowError, PlatformError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run, render_project
 from aiflow_ext.run.operations.render import permissions
+from aiflow_ext_flink.rest import Refused
 from aiflow_ext_kubernetes import flink_session_shell, flink_shell, manifest, status
 from aiflow_ext_kubernetes.flink_handler import KubernetesSessionHandler
+from aiflow_ext_kubernetes.flink_rest import ProxiedRest
 
 SQL = "af.flink(sql='SELECT {n}', n=7)"
 JAR = "af.flink(jar='job.jar', entry_class='com.acme.Main', args=['-p', 'x y'])"
@@ -433,6 +436,14 @@ def test_a_pod_with_artifacts_that_is_ended_cancels_its_job_though_its_runner_en
     assert early == [False]
     assert flink.asked == [f"/jobs/{ID}?mode=cancel"]
     assert not (tmp_path / "volume" / "a").exists()
+
+
+def test_what_flink_refuses_is_told_in_its_own_words_through_the_api_server_too(serve: Any, target_of: Any) -> None:
+    words = "Config key [execution.checkpointing.savepoint-dir] is not set."
+    body = json.dumps({"errors": [f"a.b.RestHandlerException: {words}\n\tat a.b.C(D.java:1)"]}).encode()
+    rest = ProxiedRest(target_of(serve(Answer(body=body, status=400)).url), "flink", 8081)
+    with pytest.raises(Refused, match=re.escape(words)):
+        rest.stop(ID, None)
 
 
 def test_an_image_without_flink_or_what_sql_needs_is_named(flink: Flink) -> None:

@@ -190,8 +190,7 @@ class FlinkRest:
             raise PlatformError(f"{self.url} answers {asked} with what is no JSON: {error}", hint=_AWAY) from error
         if status < 300:
             return found
-        errors = found.get("errors") if isinstance(found, dict) else None
-        words = " ".join(_first_line(str(each)) for each in errors[:3]) if isinstance(errors, list) else ""
+        words = _words_of(found)
         if status in (502, 503, 504) or "Service temporarily unavailable" in words:
             raise Unreachable(f"{self.url} is not ready: {words or status}", hint=_AWAY)
         told = f"Flink refuses {asked} (status {status}): {words[:1000] or 'it does not say why'}"
@@ -212,6 +211,19 @@ def _within_object(found: dict[str, Any], key: str) -> dict[str, Any]:
     """An object in an object; an empty one where there is something else."""
     inner = found.get(key)
     return inner if isinstance(inner, dict) else {}
+
+
+def said_in(content: bytes) -> str:
+    """Flink's own words in its answer to a request that it refuses; '' where it has none."""
+    try:
+        return _words_of(parse_json(content))[:1000]
+    except MalformedJson:
+        return ""
+
+
+def _words_of(found: Any) -> str:
+    errors = found.get("errors") if isinstance(found, dict) else None
+    return " ".join(_first_line(str(each)) for each in errors[:3]) if isinstance(errors, list) else ""
 
 
 def _quoted(part: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiflow_ext_flink.rest import FlinkRest, Refused, Unreachable
+from aiflow_ext_flink.rest import FlinkRest, Refused, Unreachable, said_in
 from aiflow_ext_kubernetes.flink_objects import REST
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.server import namespace_of, server_of
@@ -35,4 +35,5 @@ class ProxiedRest(FlinkRest):
                 raise Unreachable(f"Flink does not answer {method} {path}: {error.message}") from error
             if error.status in (401, 403):
                 raise
-            raise Refused(f"Flink refuses {method} {path}: {error.message}", error.status) from error
+            words = said_in(error.body) or error.message
+            raise Refused(f"Flink refuses {method} {path}: {words}", error.status, words) from error

@@ -17,9 +17,11 @@ class ApiError(PlatformError):
         status: the HTTP status.
         api_reason: the Status object's reason: NotFound, AlreadyExists, Conflict, Forbidden, Invalid, ...
         again: whether the request was sent more than once, and an earlier one may have been carried out.
+        body: the answer, where it may be that of a server behind the API server.
     """
 
     again = False
+    body = b""
 
     def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -106,4 +108,6 @@ def refused(status: int, data: bytes, method: str, path: str, more: str = "") ->
         hint = "what answers there is no API server: see that the kubeconfig's address is right: kubectl version"
     elif status in (400, 422):
         hint = "the config or the pod template says something that the cluster does not take"
-    return ApiError(status, reason, words, hint)
+    error = ApiError(status, reason, words, hint)
+    error.body = data
+    return error

@@ -289,7 +289,7 @@ class TestKubernetesFlinkInASessionThoroughly(FlinkConformance):
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _place(cls, session: Session) -> None:
-        cls.session, cls.config = session, session.keys()
+        cls.session, cls.config = session, {**session.keys(), "savepoints": f"{session.folder}/kit"}
 
     @pytest.fixture(autouse=True)
     def _leaves_nothing(self, request: pytest.FixtureRequest) -> Iterator[None]:
