@@ -32,6 +32,7 @@ from aiflow_ext.run.operations.observe import observe
 from aiflow_ext.run.operations.outputs import places_in
 from aiflow_ext.run.operations.past_attempt import PastAttempt, check_code, past_attempt
 from aiflow_ext.run.store.filesystem import mounted_in
+from aiflow_ext.run.store.ownership import refuse_foreign
 
 LONGEST_REASON = 8000  # bytes
 _FILES = {"REASON": "reason", "PROGRESS": "progress", "RAN_WITH": RAN_WITH}  # by a part of the variable's name
@@ -194,7 +195,8 @@ def prepare(
         project: the project's folder, if the id is ambiguous.
         python: the interpreter, a path or a name on the PATH; by default the one that the job's config names, where its
             platform is this machine, else this process's.
-        folder: where to put everything; it must be empty or not exist. A new temporary folder by default.
+        folder: where to put everything; it must be empty, and this user's, or not exist. A new temporary folder by
+            default.
         debugger: where a debugger opens in a python job on a terminal (:mod:`aiflow_ext.engines.debugging`); None for a
             job without a terminal, the default.
         ask: called with a variable's name and the reference of a secret that cannot be read on this machine; returns
@@ -204,9 +206,9 @@ def prepare(
     The caller removes the folder afterwards; where this raises, it is removed.
 
     Raises ConfigError for a run, job or attempt that does not exist, and for an engine whose jobs cannot be reproduced;
-    StateError where the run's code is gone or changed; DataError for an input that is gone, changed or cannot be opened
-    by the interpreter; SecretError for a secret that cannot be read; PlatformError for an interpreter that cannot be
-    started.
+    StateError where the run's code is gone or changed, or another user can write to the folder; DataError for an input
+    that is gone, changed or cannot be opened by the interpreter; SecretError for a secret that cannot be read;
+    PlatformError for an interpreter that cannot be started.
     """
     observed = observe(run, None if project is None else os.fspath(project))
     try:
@@ -263,8 +265,17 @@ def _folder(named: str | os.PathLike[str] | None) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ConfigError("the folder is not empty", where=str(folder), hint="name one that is empty, or a new one")
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o700)  # one that was there
+        refuse_foreign(folder)
     except OSError as error:
         raise StateError(f"the folder cannot be made: {error.strerror}", where=str(folder)) from error
+    except StateError as error:
+        raise StateError(
+            "another user can write there, and so change what runs in the folder",
+            where=error.problems[0].where,
+            hint="name a folder of your own, or none",
+        ) from error
     return folder
 
 

@@ -136,6 +136,26 @@ def test_a_kept_folder_has_what_the_job_has_made_and_no_secret(ended, reproduce,
     assert not [path for path in (tmp_path / "other").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
 
 
+def test_a_folder_that_is_kept_is_its_users_alone(ended, reproduce, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    kept.chmod(0o777)
+    reproduce(ended, "command", "--keep", str(kept))
+    assert kept.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another user needs root; CI runs this as root")
+@pytest.mark.parametrize("below", ["", "new"])
+def test_nothing_runs_in_a_folder_that_another_user_can_change(ended, reproduce, tmp_path, below):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    done = reproduce(ended, "command", "--keep", str(theirs / below))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "another user can write there" in done.stderr
+    assert [path for path in theirs.rglob("*") if path.is_file()] == []
+
+
 def test_the_debugger_opens_on_a_terminal_where_the_job_has_raised(ended, reproduce):
     argv = [sys.executable, "-m", "aiflow_ext", "reproduce", "latest", "fails", "--pdb", "--project", str(ended.root)]
     shown = Terminal(argv, {**reproduce.env, "TERM": "dumb"})
