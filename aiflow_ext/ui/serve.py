@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -52,7 +54,11 @@ class Page:
         """Answer requests until :meth:`end` is called. ``began`` is called first."""
         began()
         with self._socket:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(self._answer())
+
+    async def _answer(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(_told)
+        await self._server.serve(sockets=[self._socket])
 
     def end(self) -> None:
         """Have :meth:`serve` return. Any thread may call it."""
@@ -65,6 +71,14 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Have an error logged as ever, but not that a connection cannot be accepted for want of file descriptors: it is
+    tried again, and who opens connections without end would fill the user's terminal."""
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        loop.default_exception_handler(context)
 
 
 def _listening(port: int) -> socket.socket:

@@ -1,16 +1,18 @@
-"""What jobs can make of their names, files and logs does the page's server no harm, and is told in its own answers."""
+"""What jobs make of their names, files and logs, and others of connections, does the page's server no harm."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupted import until
 from patience import PATIENCE
 from ui_page import served
 
@@ -79,6 +81,20 @@ def test_nothing_of_what_is_sent_is_written_on_the_users_terminal(env: dict[str,
         connection.request("POST", f"/api/runs/{run}/stop", nested, {"Authorization": f"Bearer {page.token}"})
         assert connection.getresponse().status == 404
         page.answer(f"/api/runs/{run}/log?job=log&attempt=1").read()
+        page.process.terminate()
+        (told,) = page.process.communicate(timeout=PATIENCE)[1].splitlines()
+    assert told.startswith("open this address")
+
+
+def test_connections_without_end_fill_no_terminal_and_the_page_answers_after_them(env: dict[str, str]) -> None:
+    with served(env) as page:
+        _, most = resource.prlimit(page.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(page.process.pid, resource.RLIMIT_NOFILE, (64, most))
+        held = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(100)]
+        until(lambda: len(os.listdir(f"/proc/{page.process.pid}/fd")) >= 64)
+        for each in held:
+            each.close()
+        assert page.answer("/").status == 200
         page.process.terminate()
         (told,) = page.process.communicate(timeout=PATIENCE)[1].splitlines()
     assert told.startswith("open this address")
