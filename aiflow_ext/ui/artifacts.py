@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from aiflow_ext.api.artifacts import Artifact, kept
 from aiflow_ext.engines.artifacts import Fetched, fetch
@@ -105,6 +105,21 @@ class Wanted(NamedTuple):
     how: str
 
 
+class _FileOf(FileResponse):
+    """A file; the folder that was made for it is removed however the answer ends."""
+
+    def __init__(self, home: Path, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._home = home
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (https://asgi.readthedocs.io)."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+
 def answer_with(observed: Observed, wanted: Wanted) -> Response:
     """An artifact as it is: a picture, a page without any rights, or a file to be saved. Raises DataError where it
     cannot be had, ConfigError where it is not of that kind."""
@@ -112,7 +127,6 @@ def answer_with(observed: Observed, wanted: Wanted) -> Response:
     if wanted.how != "file" and _shown(artifact) != wanted.how:
         raise ConfigError(f"{wanted.name} is not shown as a {wanted.how}")
     home = Path(tempfile.mkdtemp(prefix="aiflow-ui-"))
-    forget = BackgroundTask(shutil.rmtree, home, ignore_errors=True)
     try:
         found = _fetch(artifact, home)
     except BaseException:
@@ -129,8 +143,8 @@ def answer_with(observed: Observed, wanted: Wanted) -> Response:
         if found.data is not None:
             path = home / "value"
             path.write_bytes(found.data)
-        return FileResponse(path, headers=headers, media_type=kind, filename=file, background=forget)
-    return FileResponse(found.path, headers=headers, media_type=kind, background=forget)
+        return _FileOf(home, path, headers=headers, media_type=kind, filename=file)
+    return _FileOf(home, found.path, headers=headers, media_type=kind)
 
 
 def _all(observed: Observed, job: str) -> Iterator[Artifact]:

@@ -65,6 +65,13 @@ def test_a_number_that_json_lacks_is_text(page: Any, run: str) -> None:
     assert told["run"]["provenance"]["parameters"][0]["value"] == "nan"
 
 
+def test_no_copy_of_an_artifact_is_left_where_its_request_was_refused(env: Any, run: str, tmp_path: Path) -> None:
+    with served({**env, "TMPDIR": str(tmp_path)}) as page:
+        address = page.json(f"/api/runs/{run}/ticket", {"job": "named", "name": "named", "how": "file"})["url"]
+        assert page.answer(address, Range="bytes=x").status == 400
+        until(lambda: list(tmp_path.iterdir()) == [])
+
+
 def test_a_log_that_a_job_has_made_a_folder_is_refused_in_words(page: Any, run: str) -> None:
     answer = page.answer(f"/api/runs/{run}/log?job=log&attempt=1&follow=1")
     assert answer.status == 409
