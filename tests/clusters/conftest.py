@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 _HERE = Path(__file__).parent
+sys.path.append(str(_HERE))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,7 +16,8 @@ from ui_page import Page, served
 
 sys.path.append(str(Path(__file__).parent))
 
-from webdriver import Browser, BrowserMissing, install
+from debian import PackagesMissing
+from webdriver import Browser, install
 
 SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 
@@ -26,7 +27,7 @@ def chromium(no_cluster: Any) -> None:
     """Debian's Chromium, installed where it is missing."""
     try:
         install()
-    except BrowserMissing as error:
+    except PackagesMissing as error:
         no_cluster(f"there is no browser: {error}")
 
 

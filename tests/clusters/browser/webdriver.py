@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import debian
+
 T = TypeVar("T")
 # Debian's packages, by a file of each.
 PACKAGES = {"/usr/bin/chromium": "chromium", "/usr/bin/chromedriver": "chromium-driver",
@@ -27,23 +29,11 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "ArrowDown": "\ue015", "End": "\ue010"}
 
 
-class BrowserMissing(Exception):
-    """There is no browser; says why, and what to do."""
-
-
 def install() -> None:
-    """Install Chromium and its driver by apt-get where they are missing. Raises BrowserMissing."""
+    """Install Chromium and its driver where they are missing. Raises debian.PackagesMissing."""
     missing = [package for file, package in PACKAGES.items() if not os.path.exists(file)]
-    if not missing:
-        return
-    if os.geteuid() or not shutil.which("apt-get"):
-        raise BrowserMissing(f"install what Debian calls {' '.join(missing)}")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-        argv = ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300", *words]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True)
-        if done.returncode:
-            raise BrowserMissing(f"apt-get {' '.join(words)} fails: {done.stderr[-500:]}")
+    if missing:
+        debian.install(missing)
 
 
 class Browser:

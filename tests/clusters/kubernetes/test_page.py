@@ -15,7 +15,8 @@ from ui_page import served
 
 sys.path.append(str(Path(__file__).parents[1] / "browser"))
 
-from webdriver import Browser, BrowserMissing, install
+from debian import PackagesMissing
+from webdriver import Browser, install
 
 SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 TALK = "echo hello from the pod; [ -e /marks/open ] || read x < /marks/gate; printf 'the last byte.'"
@@ -26,7 +27,7 @@ def test_a_run_is_followed_and_resumed_and_stopped_in_the_page(
 ) -> None:
     try:
         install()
-    except BrowserMissing as error:
+    except PackagesMissing as error:
         no_cluster(f"there is no browser: {error}")
     config = CONFIG.format(kubeconfig=kubeconfig, namespace=run.namespace, marks=run.marks)
     body = f"with af.job('talk'): af.cmd({TALK!r})\nwith af.job('wait'): af.cmd('sleep 1000')"

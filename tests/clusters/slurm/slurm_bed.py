@@ -21,6 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import debian
+
 PACKAGES = {"/usr/sbin/slurmctld": "slurmctld", "/usr/sbin/slurmd": "slurmd", "/usr/bin/sbatch": "slurm-client",
             "/usr/sbin/munged": "munge"}  # fmt: skip
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -229,13 +233,10 @@ class Bed:
             missing = [package for path, package in PACKAGES.items() if not Path(path).exists()]
             if not missing:
                 return
-            if not shutil.which("apt-get"):
-                raise BedError(f"install what Debian calls {' '.join(missing)}, at Debian's paths, and try again")
-            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            for argv in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-                done = subprocess.run(["apt-get", "--quiet", *argv], env=env, capture_output=True, text=True)
-                if done.returncode:
-                    raise BedError(f"apt-get {' '.join(argv)} fails: {done.stderr[-500:]}")
+            try:
+                debian.install(missing)
+            except debian.PackagesMissing as error:
+                raise BedError(str(error)) from error
 
 
 def _kill(pid: int, number: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 # What the kernel has is asked of aiflow_ext, which needs no virtual environment for that either.
 sys.path.append(str(Path(__file__).resolve().parents[4]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from kubernetes_bed.api import Api, ApiError
 from kubernetes_bed.bed import Bed

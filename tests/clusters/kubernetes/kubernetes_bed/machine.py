@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import debian
+
 from kubernetes_bed.cache import cache_folder, locked, run, say
 from kubernetes_bed.errors import BedError
 
@@ -99,12 +101,11 @@ def install_packages() -> None:
         missing = _missing_packages()
         if not missing:
             return
-        if not shutil.which("apt-get"):
-            raise BedError(f"install what Debian calls {' '.join(missing)}, at Debian's paths, and try again")
         say(f"installing {' '.join(missing)}")
-        run(["apt-get", "update", "--quiet"])
-        noninteractive = {"DEBIAN_FRONTEND": "noninteractive"}
-        run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing], env=noninteractive)
+        try:
+            debian.install(missing)
+        except debian.PackagesMissing as error:
+            raise BedError(str(error)) from error
 
 
 def _missing_packages() -> list[str]:
