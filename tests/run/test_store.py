@@ -117,5 +117,6 @@ def test_every_field_of_an_attempt_is_kept_and_read_back(tmp_path):
         assert found == attempt
         assert store.transitions.of_run("r") == [moved]
     shown = {name for name in vars(attempt) if name not in ("job", "step", "cleaned", "not_ready", "unneeded")}
+    shown.add("wall_seconds")  # of its times
     record.jobs["a"].attempts.append(attempt)
     assert record.summary()["jobs"][0]["attempts"][0].keys() == shown
