@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from aiflow_ext.model.ran_with import RanWith
 
 VARIABLE = "AIFLOW_RAN_WITH_FILE"
-_LIBRARY = (folder := os.path.dirname(os.__file__), f"{folder}/lib-dynload")  # three hundred names, and none of use
+_STANDARD = os.path.dirname(os.__file__)
+_LIBRARY = (_STANDARD, f"{_STANDARD}/lib-dynload")  # three hundred names, and none of use
 _LINE = 4000  # characters: it may travel in a log
 _METADATA = (".dist-info", ".egg-info")
 

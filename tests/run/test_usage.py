@@ -104,6 +104,28 @@ def test_what_an_attempt_host_has_used_is_not_told_as_the_jobs_own(project, run_
     assert attempt["usage_source"] == "attempt host"
 
 
+OWN_KEYS = (
+    NINE.replace("return af.BaseJobConfig", "return Config")
+    + """
+
+class Config(af.BaseJobConfig):
+    def __init__(self, memory: str = "1Gi", cpu: str = "half", **kwargs):
+        super().__init__(**kwargs)
+        self.memory, self.cpu = memory, cpu
+"""
+)
+
+
+def test_a_plugin_may_give_keys_of_its_own_the_names_of_those_that_attempts_record(
+    project, run_json, stranger, cli_env
+):
+    stranger("remote", OWN_KEYS, {"remote.cmd_line": "Plugin"})
+    project.jobs('with af.job("far"): af.cmd("true")', "'*': {platform: remote}")
+    record = run_json(project, env=cli_env)
+    (attempt,) = record["jobs"]["far"]["attempts"]
+    assert (record["exit"], attempt["memory_asked"], attempt["cpu_asked"]) == (0, 1 << 30, None)
+
+
 WATCH = plugin_that_watches("""
     for event in super().watch(jobs, since):
         if event is not None:

@@ -19,6 +19,7 @@ from aiflow_ext.run.planning.attempt_job import attempt_job
 from aiflow_ext.run.planning.plan import attempt_folder
 from aiflow_ext.run.platforms.platform_events import PlatformEvent
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
+from aiflow_ext.run.store.reconcile import asked
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 if TYPE_CHECKING:
@@ -119,8 +120,6 @@ class Starting:
             self._ends.end_as(attempt, JobState.FAILED, reason=refusal, refused=True)
 
     def _submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
-        config = attempt.job.job_config if attempt.job is not None else None
-        # An author's own kind of config may lack these.
-        attempt.record.learn(cpu_asked=getattr(config, "cpu", None), memory_asked=getattr(config, "memory", None))
+        attempt.record.learn(**asked(attempt.job.job_config if attempt.job is not None else None))
         attempt.enter(Phase.SUBMITTING)
         attempt.platform.call(attempt, partial(self._submission.submit, attempt, prepared=prepared))

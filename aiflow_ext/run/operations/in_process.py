@@ -34,7 +34,7 @@ from aiflow_ext.run.store.attempt_folders import prepare_folder
 from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.run.store.in_process import own_native_id
 from aiflow_ext.run.store.ledger import STOPPED_BEFORE, Ledger
-from aiflow_ext.run.store.reconcile import end_of, used
+from aiflow_ext.run.store.reconcile import asked, end_of, used
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
@@ -124,9 +124,7 @@ class InProcessRun:
             except OSError as error:
                 raise StateError(f"job {name!r} cannot be started: {error.strerror}", where=attempt.folder,
                                  hint="make room or give permission there") from error  # fmt: skip
-            config = planned.config
-            ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id, cpu_asked=config.cpu,
-                        memory_asked=config.memory)  # fmt: skip
+            ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id, **asked(planned.config))
             ledger.move(attempt, JobState.RUNNING, step="acknowledged")
             self._flush()
             before = _spent()

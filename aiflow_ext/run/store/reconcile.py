@@ -188,6 +188,17 @@ def used(usage: Any) -> dict[str, Any]:
     }
 
 
+def asked(config: Any) -> dict[str, Any]:
+    """What a job's config asks for, by the names of the record's attributes.
+
+    An author's own type may lack these keys, or have its own of these names: what is no such number is not known.
+    """
+    return {
+        "cpu_asked": _moment(getattr(config, "cpu", None)),
+        "memory_asked": _amount(getattr(config, "memory", None)),
+    }
+
+
 def _amount(given: Any) -> int | None:
     return int(given) if isinstance(given, int) and 0 <= given < _MOST_BYTES else None
 

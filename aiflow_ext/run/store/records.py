@@ -90,8 +90,9 @@ class AttemptRecord(Jsonable):
     @property
     def wall_seconds(self) -> float | None:
         """How long it has run, in seconds; None: it has not begun, or not ended, as far as is known."""
-        known = self.started_at is not None and self.ended_at is not None
-        return self.ended_at - self.started_at if known else None  # type: ignore[operator]
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
 
     @property
     def being_ended(self) -> bool:
