@@ -17,6 +17,7 @@ import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_name, supervised
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import artifacts, read_whole
+from aiflow_ext_flink import session
 from aiflow_ext_flink.program import Filled, Program, is_url
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of, state_of
@@ -178,13 +179,22 @@ class Attempt:
         if asked == self.asked:
             return
         self.asked = asked
-        if self.status.state is not JobState.RUNNING:
-            self._ends_stopped("stopped before it ran")
         try:
             self.saved = self._savepoint()
         except PlatformError as error:
+            if self.status.state is not JobState.RUNNING and self._waits():
+                self._ends_stopped("stopped before it ran")
             words = f"the job was not stopped: {error.message}"
             supervised.write_regular(self.folder / REFUSED, f"{asked}\n{words}".encode())
+
+    def _waits(self) -> bool:
+        """Whether no task of the job runs yet. Asked only after a savepoint has failed: what Flink says of tasks that
+        have just begun is up to three seconds old."""
+        try:
+            job = session.job(self.rest, self.spec["id"])
+            return job is None or session.waits(self.rest, job) is not None
+        except UnreachableError:
+            return True
 
     def _savepoint(self) -> str:
         id, drain = self.spec["id"], self.spec["on_stop"] == "drain"
