@@ -87,9 +87,10 @@ def test_the_last_exception_of_a_python_log_is_found():
     assert python_error(f"{printed}{log}Terminating\n") == "ValueError: no such table: sales"
 
 
-def test_a_script_s_exception_is_taken_from_what_it_has_printed_where_flink_tells_its_exit_code_alone():
+@pytest.mark.parametrize("words", ["Python process exits with code: 1", "Failed to start Python process."])
+def test_a_script_s_exception_is_taken_from_what_it_has_printed_where_flink_tells_its_end_alone(words):
     log = f"{'x' * 300_000}\n{PYTHON}\n".encode()
-    code = "RuntimeException: Python process exits with code: 1"
+    code = f"RuntimeException: {words}"
 
     def unreachable(stream, offset):
         raise PlatformError("away")

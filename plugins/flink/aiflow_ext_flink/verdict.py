@@ -41,6 +41,8 @@ SUBMITS_TWICE = (
     "the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put INSERTs of "
     "SQL into one STATEMENT SET, or take exec_mode: STREAM away"
 )
+# The second one is told of a script that has ended before Flink looks whether it runs.
+_SCRIPT_ENDED = ("Python process exits with code", "Failed to start Python process")
 _LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} .*\n?", re.MULTILINE)
 _PRINTED, _LONGEST_LOG = 256 << 10, 64 << 20  # bytes at the end of a log that are looked at; of one that is read
 _PACKAGES = re.compile(r"^(?:[a-z_][\w$]*\.)+(?=[A-Z])")
@@ -103,7 +105,7 @@ def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> st
         reason: what Flink tells.
         logs: the attempt's, as ``AbstractJobHandler.logs``. PlatformError of it is as if nothing had been printed.
     """
-    if "Python process exits with code" not in reason:
+    if not any(each in reason for each in _SCRIPT_ENDED):
         return reason
     printed, offset = b"", 0
     with contextlib.suppress(PlatformError):
