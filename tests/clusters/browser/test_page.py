@@ -263,7 +263,11 @@ def test_nothing_that_a_job_is_called_prints_or_keeps_runs_in_the_page(
     browser.click(".panel [role=tab]", "Artifacts")
     browser.click(".artifact button", "Show")
     browser.until_true("document.querySelectorAll('.artifact iframe').length === 1")
-    assert browser.in_frame(".artifact iframe", "return document.body.innerText") == "a page of a job"
+    # It may not be loaded yet.
+    text = browser.until(
+        lambda: browser.in_frame(".artifact iframe", "return document.body && document.body.innerText"), "the page"
+    )
+    assert text == "a page of a job"
     assert browser.in_frame(".artifact iframe", "return document.title") == ""
     assert browser.run("return window.heard") == 0
     assert browser.run("return document.querySelectorAll('script').length") == 1
