@@ -1,15 +1,18 @@
-"""The documentation's ``console`` blocks do what is printed under them."""
+"""The documentation's ``console`` blocks do what is printed under them; its links, names and snippets are right."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from dist_info import install
 
 from aiflow_ext.testing.complaint import PAGES as PAGES_OF_SECTIONS
@@ -25,6 +28,7 @@ MARKDOWN = [
     for path in sorted(ROOT.glob("**/*.md"))
     if not {".venv", "build", ".aiflow"} & set(path.relative_to(ROOT).parts)
 ]
+SNIPPET = re.compile(r"^```(python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 # A block of commands; or a file, whose first line names it, which the page has its reader write.
@@ -110,6 +114,35 @@ def test_every_page_that_code_and_messages_name_is_there() -> None:
         assert not anchor or anchor in anchors_of(target), f"{path}: docs/{page}#{anchor}"
     for anchor, page in PAGES_OF_SECTIONS.items():
         assert anchor in anchors_of(ROOT / "docs" / f"{page}.md"), f"aiflow_ext/testing/complaint.py: {page}#{anchor}"
+
+
+def unknown_names(snippet: ast.AST) -> list[str]:
+    """What a snippet takes from modules of aiflow-ext that they do not have."""
+    homes, wrong = {"af": ["aiflow_ext", "aiflow_ext.plugin"]}, []  # where the snippet imports nothing, either is meant
+    for node in ast.walk(snippet):
+        if isinstance(node, ast.Import):
+            homes.update({each.asname: [each.name] for each in node.names if each.asname and "aiflow_ext" in each.name})
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("aiflow_ext"):
+            home = importlib.import_module(str(node.module))
+            wrong += [f"{node.module}.{each.name}" for each in node.names if not hasattr(home, each.name)]
+    for node in ast.walk(snippet):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in homes:
+            modules = [importlib.import_module(each) for each in homes[node.value.id]]
+            if not any(hasattr(each, node.attr) for each in modules):
+                wrong.append(f"{node.value.id}.{node.attr}")
+    return wrong
+
+
+def test_the_python_and_yaml_that_pages_show_can_be_read_and_name_what_there_is() -> None:
+    found = [
+        (page, *each) for page in (ROOT / "docs").glob("*.md") for each in SNIPPET.findall(page.read_text("utf-8"))
+    ]
+    assert len(found) > 50
+    for page, language, text in found:
+        if language == "yaml":
+            assert list(yaml.safe_load_all(text)), page
+        else:
+            assert unknown_names(ast.parse(textwrap.dedent(text), page.name)) == [], page
 
 
 def test_every_page_is_in_the_sites_navigation() -> None:
