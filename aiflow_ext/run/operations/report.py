@@ -12,12 +12,12 @@ from pathlib import Path
 import aiflow_ext
 from aiflow_ext.bounded_call import CallTooLong, result_within
 from aiflow_ext.model.errors import AiflowError, StateError
-from aiflow_ext.model.names import local_path
+from aiflow_ext.model.names import container_log, local_path
 from aiflow_ext.regular_file import read_regular, read_whole
 from aiflow_ext.run.operations.logs import STREAMS, kept_containers
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.outputs import PATIENCE, files_of
-from aiflow_ext.run.operations.seen import seen_edges, seen_plan
+from aiflow_ext.run.operations.seen import edges_of_plan, seen_edges
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.ran_with import ran_with_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
@@ -63,7 +63,7 @@ def report_at_end(plan: Plan, record: RunRecord) -> None:
         file = Path(plan.report, f"{record.run_id}.html") if plan.report else None
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-        _written(record, plan, seen_plan(plan)[1], [], file)
+        _written(record, plan, edges_of_plan(plan), [], file)
     except (AiflowError, OSError) as error:
         words = error.message if isinstance(error, AiflowError) else error.strerror
         _log.warning("the report of run %s was not written: %s; to write it: aiflow-ext report %s --output FILE",
@@ -116,8 +116,7 @@ def _failed(record: RunRecord) -> list[AttemptRecord]:
 def _logs(record: RunRecord) -> Iterator[LogEnd]:
     """The ends of the logs of failed jobs, as far as they are on this machine."""
     for attempt in _failed(record):
-        containers = [f"container-{name}.log" for name in kept_containers(attempt)]
-        for stream in (*reversed(STREAMS), *containers):
+        for stream in (*reversed(STREAMS), *map(container_log, kept_containers(attempt))):
             if (end := _end(attempt, stream)) is not None:
                 yield end
 
