@@ -168,6 +168,14 @@ def test_a_project_has_a_report_written_at_each_runs_end(project, cli, in_proces
     assert Path(json.loads(done.stdout)["folder"], "report.html").exists()
 
 
+def test_a_run_that_goes_on_with_todays_project_has_its_report_as_that_says(project, cli):
+    project.jobs('with af.job("a"): af.cmd("exit 3")', '"*": {platform: local, engine: cmd_line}\n')
+    assert cli("run", project.root).returncode == 1
+    project.write(project_yaml="report: true\n")
+    assert cli("resume", "latest", "--failed", "--update", "--project", project.root).returncode == 1
+    assert "2 attempts" in Page((project.run_folder / "report.html").read_text(encoding="utf-8")).text
+
+
 def test_a_report_that_cannot_be_written_at_the_end_is_told_and_changes_no_outcome(project, cli):
     project.jobs('with af.job("a"): af.cmd("true")', '"*": {platform: local, engine: cmd_line}\n')
     project.write(project_yaml="report: workflow.py/reports\n")

@@ -75,8 +75,8 @@ def update_run(
     again |= with_servers(today.jobs, again | (today.jobs.keys() - record.jobs.keys())) & record.jobs.keys()
     kept = {name: job for name, job in before.jobs.items() if name not in today.jobs or _stays(name, record, again)}
     ours = {name: kept.get(name, job) for name, job in today.jobs.items()}
-    plan = Plan(today.desc, today.host, today.workflow, {**ours, **kept}, today.given, today.extensions,
-                limits=today.limits, layers=today.layers, parameters=today.parameters)  # fmt: skip
+    plan = today.with_jobs({**ours, **kept})
+    plan.capacities = None  # those that are kept may be on other platforms
     if problems := list(_misfits(plan, record, [job for name, job in today.jobs.items() if name not in kept])):
         raise ConfigError(problems=problems)
     _tell(record, store, today, kept)

@@ -194,9 +194,17 @@ class Plan:
                 jobs[name] = PlannedJob(
                     name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job.layer, job._opened
                 )
-        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits,
-                    capacities=self.capacities, layers=self.layers, parameters=self.parameters,
-                    report=self.report)  # fmt: skip
+        return self.with_jobs(jobs, given)
+
+    def with_jobs(self, jobs: Mapping[str, PlannedJob], given: Mapping[str, str] | None = None) -> Plan:
+        """The plan with these jobs instead of its own, and none left out; ``given`` stays unless it is named."""
+        other = copy.copy(self)
+        other.jobs, other.left_out, other._source = {}, {}, {}
+        if given is not None:
+            other.given = dict(given)
+        for job in jobs.values():
+            other.add(job)
+        return other
 
     def context(
         self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None

@@ -100,9 +100,7 @@ class StoredPlan:
         stored = self._jobs(None)
         self._make(stored)
         if list(self._plan.jobs) != list(stored):
-            jobs = {name: self._plan.jobs[name] for name in stored}
-            self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given,
-                              self._plan.extensions, limits=self._plan.limits, report=self._plan.report)  # fmt: skip
+            self._plan = self._plan.with_jobs({name: self._plan.jobs[name] for name in stored})
         self._is_whole = True
         return self._plan
 
