@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dist_info import install
+from ui_page import served
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup" / "aiflow_ext_nohup.py"
 SOURCE = """
@@ -93,6 +94,15 @@ def test_a_driver_that_comes_back_gives_the_variables_of_the_process_that_began_
     again = cli("resume", "latest", "--project", project.root, env={**added, "TRACEPARENT": "another"})
     assert again.returncode == 0
     assert project.log("b").decode() == f"{project.run_folder.name} b 1 parent\n"
+
+
+def test_the_page_shows_a_job_with_the_variables_that_it_was_given(project, cli, added) -> None:
+    project.jobs("with af.job('a'): af.cmd('echo $ADDED')", CONFIG.format("local"))
+    assert cli("run", project.root, env=added).returncode == 0
+    run = project.run_folder.name
+    with served({**added, "TRACEPARENT": "another"}, "--project", str(project.root)) as page:
+        shown = page.json(f"/api/runs/{run}/request?job=a")
+    assert shown["content"]["env"]["ADDED"] == project.log("a").decode().strip() == f"{run} a 1 parent"
 
 
 def test_a_policy_denies_them_and_doctor_names_one_that_is_broken(project, cli, added) -> None:

@@ -38,7 +38,8 @@ class Observed:
         from aiflow_ext.run.planning.plan_codec import StoredPlan
         from aiflow_ext.run.planning.snapshot import use_own_files
 
-        stored = StoredPlan(self.store.plan(self.run_id)[0], partial(self.store.planned, self.run_id))
+        data, options = self.store.plan(self.run_id)
+        stored = StoredPlan(data, partial(self.store.planned, self.run_id), options)
         use_own_files(stored.desc, self.folder)
         return stored
 

@@ -97,7 +97,7 @@ def _driven(
     settle_in_process(Ledger(record, store))
     data, options = store.plan(run_id)
     settle_copies(Path(record.folder), data.get("files"))
-    stored = StoredPlan(data, partial(store.planned, run_id))
+    stored = StoredPlan(data, partial(store.planned, run_id), options)
     plan = stored.whole()
     if plan.jobs.keys() != record.jobs.keys():
         raise DataError("the run's stored plan is damaged: it lacks jobs")

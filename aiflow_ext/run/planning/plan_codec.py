@@ -67,11 +67,17 @@ class StoredPlan:
     Args:
         data: of :func:`plan_to_data`, with or without the jobs.
         jobs: returns the data of the jobs with these names; with None, of all jobs in the workflow's order.
+        options: of the run, as they were stored with it; none where it is no run's.
 
     Raises DataError if the data is damaged. Not thread-safe until :meth:`whole` was called.
     """
 
-    def __init__(self, data: Mapping[str, Any], jobs: Callable[[Iterable[str] | None], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        jobs: Callable[[Iterable[str] | None], Mapping[str, Any]],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self._jobs = jobs
         with _damage():
             host = PluginHost(Policy(data["allow"], data["deny"]).denying_more(), data["pins"])
@@ -85,6 +91,7 @@ class StoredPlan:
             )
             limits, report = data.get("limits"), data.get("report")  # likewise
             self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions, limits=limits, report=report)
+            self._plan.traceparent = (options or {}).get("traceparent")
         self._is_whole = False
         self._held: set[str] = set()  # jobs that are deserialised, with all whose artifacts they read
         self._structurer = Structurer()
