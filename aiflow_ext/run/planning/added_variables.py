@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from aiflow_ext.model.job import JobContext
 
 _log = logging.getLogger("aiflow_ext")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NEVER = re.compile("[\0\ud800-\udfff]")  # no environment holds NUL, and no request half a character
+# Texts, compiled by re where they are used: most runs have no such plugin.
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_NEVER = "[\0\ud800-\udfff]"  # no environment holds NUL, and no request half a character
 _RESERVED = "AIFLOW_"
 
 
@@ -45,9 +46,9 @@ def _checked(given: Mapping[str, str], where: str) -> dict[str, str]:
     """Those that an environment can hold, and that are not the framework's own."""
     kept: dict[str, str] = {}
     for name, value in dict(given).items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith(_RESERVED):
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name) or name.startswith(_RESERVED):
             _log.warning("%s gives a variable %r, which it cannot set; it is left out", where, name)
-        elif not isinstance(value, str) or _NEVER.search(value):
+        elif not isinstance(value, str) or re.search(_NEVER, value):
             _log.warning("%s gives no text for the variable %s; it is left out", where, name)
         else:
             kept[name] = value
