@@ -16,8 +16,6 @@ from aiflow_ext.ui.runs import Runs, drivers_of
 LOOK = 0.25  # seconds between two looks at a run
 LOOK_AT_LIVE = 1.0  # seconds between two looks at what is recorded of live jobs without a change of their states
 LOOK_AT_ALL = 0.4  # seconds between two looks at all runs
-COLUMNS = ("name", "platform", "engine", "state", "reason", "node", "instance", "flags", "attempts")
-OF_ATTEMPT = ("number", "state", "submitted_at", "started_at", "ended_at")
 _FLAGS = ("unreachable", "stop_requested", "timed_out", "disruption", "out_of_memory")
 
 Event = tuple[str, dict[str, Any]]
@@ -34,7 +32,7 @@ class RunFollower:
         self._runs, self._run_id, self._store = runs, run_id, runs.open_store(run_id)
         self._version: int | None = None
         self._seq = 0
-        self._known: tuple[RunState | None, int | None] | None = None
+        self._known: tuple[RunState, int | None] | None = None  # the run's own state and its driver
         self._looked_at_live = 0.0
         self._unread = False  # whether live jobs may have changed since they were read
 
@@ -51,15 +49,8 @@ class RunFollower:
             if self._known is None or (state, driver) != self._known:
                 return [self._whole(state)]
             self._unread = True
-        found: list[Event] = []
-        if self._unread:
-            found = self._changed()
-        if (
-            self._known is not None
-            and self._known[0] is not None
-            and self._known[0].ended_at is None
-            and driver is None
-        ):
+        found = self._changed() if self._unread else []
+        if self._known[0].ended_at is None and driver is None:
             self._runs.ask_platforms(self._run_id)
         return found
 
@@ -80,7 +71,6 @@ class RunFollower:
         return "run", {
             "run": {**head_of(record), "driver": driver, "stopped": driver is not None and is_stopped(driver)},
             "now": self._clock.now(),
-            "columns": COLUMNS,
             "jobs": [row_of(job) for job in record.jobs.values()],
         }
 
@@ -132,7 +122,7 @@ def head_of(record: RunRecord) -> dict[str, Any]:
 
 
 def row_of(job: JobRecord) -> list[Any]:
-    """A job as the values of COLUMNS."""
+    """A job in the order in which ``jobOf`` of hooks.js reads it; an attempt likewise."""
     last = job.last
     reason = (last.reason if last is not None and last.reason else job.reason) or None
     flags = [each for each in _FLAGS if last is not None and getattr(last, each)]
