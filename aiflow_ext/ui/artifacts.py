@@ -128,23 +128,16 @@ def answer_with(observed: Observed, wanted: Wanted) -> Response:
         raise ConfigError(f"{wanted.name} is not shown as a {wanted.how}")
     home = Path(tempfile.mkdtemp(prefix="aiflow-ui-"))
     try:
-        found = _fetch(artifact, home)
+        path = _file(artifact, home)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
-    file = artifact.path.rpartition("/")[2].encode("utf-8", "replace").decode()
     headers = {"Content-Security-Policy": _SANDBOX}
-    if wanted.how == "page":
-        kind = "text/html; charset=utf-8"
-    else:
-        kind = PICTURES[_ending(artifact)] if wanted.how == "picture" else "application/octet-stream"
     if wanted.how == "file":
-        path = found.path
-        if found.data is not None:
-            path = home / "value"
-            path.write_bytes(found.data)
-        return _FileOf(home, path, headers=headers, media_type=kind, filename=file)
-    return _FileOf(home, found.path, headers=headers, media_type=kind)
+        name = artifact.path.rpartition("/")[2].encode("utf-8", "replace").decode()
+        return _FileOf(home, path, headers=headers, media_type="application/octet-stream", filename=name)
+    kind = PICTURES[_ending(artifact)] if wanted.how == "picture" else "text/html; charset=utf-8"
+    return _FileOf(home, path, headers=headers, media_type=kind)
 
 
 def _all(observed: Observed, job: str) -> Iterator[Artifact]:
@@ -186,6 +179,16 @@ def _fetch(artifact: Artifact, home: Path) -> Fetched:
         return fetch(artifact.url, home)
     except (ArtifactError, AwayError) as error:
         raise DataError(str(error)) from error
+
+
+def _file(artifact: Artifact, home: Path) -> Path:
+    """The artifact as a file: where it is, or in ``home``."""
+    found = _fetch(artifact, home)
+    if found.data is None:
+        return found.path
+    path = home / "value"
+    path.write_bytes(found.data)
+    return path
 
 
 def _beginning(path: Path) -> bytes:
