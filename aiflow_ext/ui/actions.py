@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.run.driving.attempt import GRACE
 from aiflow_ext.run.operations.detach import detach_resumed
 from aiflow_ext.run.operations.stop import stop
 from aiflow_ext.ui.runs import Runs
-
-GRACE = 10.0  # seconds, as of ``aiflow-ext stop``
 
 
 def stop_run(runs: Runs, run_id: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from aiflow_ext.host.host import PluginHost
-from aiflow_ext.model.errors import AiflowError, ConfigError
+from aiflow_ext.model.errors import PROJECT, AiflowError, ConfigError
 from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.operations.platform_checks import problems_to_data
 from aiflow_ext.run.operations.run_job import request_of, settings_of
 from aiflow_ext.ui import artifacts
 from aiflow_ext.ui.actions import resume_run, stop_run
@@ -113,19 +115,16 @@ class _Page:
         runs, run_id = self._runs, request.path_params["run"]
         attempt, offset, most = (_number(asked, key) for key in ("attempt", "offset", "most"))
 
-        def begin() -> tuple[Any, Log, bytes]:
-            held = runs.observed(run_id)
-            observed = held.__enter__()
-            try:
+        def begin() -> tuple[Log, bytes, Callable[[], None]]:
+            with contextlib.ExitStack() as held:
+                observed = held.enter_context(runs.observed(run_id))
                 log = Log(observed, asked.get("job", ""), attempt, asked.get("stream", "stdout"), offset)
-                return held, log, log.read()  # what cannot be read is said in an answer of its own
-            except BaseException:
-                held.__exit__(None, None, None)
-                raise
+                first = log.read()  # what cannot be read is said in an answer of its own
+                return log, first, held.pop_all().close
 
-        held, log, first = await run_in_threadpool(begin)
+        log, first, close = await run_in_threadpool(begin)
         headers = {"X-Log-Begin": str(log.begin), "X-Log-Size": "" if log.size is None else str(log.size)}
-        body = self._bytes(log, first, held.__exit__, follow="follow" in asked, most=most or None)
+        body = self._bytes(log, first, close, follow="follow" in asked, most=most or None)
         return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
 
     async def streams(self, request: Request) -> Response:
@@ -227,15 +226,17 @@ class _Page:
                     return
                 for name, data in events:
                     yield await run_in_threadpool(_event, name, data)
-                if events or loop.time() - spoke > _ALIVE:
+                if events:
                     spoke = loop.time()
-                    yield b"" if events else b": alive\n\n"
+                elif loop.time() - spoke > _ALIVE:
+                    spoke = loop.time()
+                    yield b": alive\n\n"
                 await asyncio.sleep(interval)
         finally:
             follower.close()
 
     async def _bytes(
-        self, log: Log, data: bytes, close: Callable[[None, None, None], object], *, follow: bool, most: int | None
+        self, log: Log, data: bytes, close: Callable[[], None], *, follow: bool, most: int | None
     ) -> AsyncIterator[bytes]:
         left = most
         try:
@@ -255,7 +256,7 @@ class _Page:
         except AiflowError:  # it was readable until now: the page asks for what is left when it is opened again
             return
         finally:
-            close(None, None, None)
+            close()
 
 
 async def _asked(request: Request) -> dict[str, Any]:
@@ -287,10 +288,10 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
 
 
 def _in_json(error: AiflowError) -> dict[str, Any]:
-    problems = [{"message": each.message, "where": each.where, "hint": each.hint} for each in error.problems]
+    problems = problems_to_data(error.problems)
     return {"error": {"type": type(error).__name__, "exit_code": error.exit_code, "problems": problems}}
 
 
 async def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, AiflowError)
-    return Answer(_in_json(error), 404 if error.exit_code == 3 else 409)
+    return Answer(_in_json(error), 404 if error.exit_code == PROJECT else 409)

@@ -10,8 +10,8 @@ from aiflow_ext.model.names import container_log
 from aiflow_ext.run.operations.logs import STREAMS, LogSource, kept_containers
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.store.changes import jobs_now, state_of
-from aiflow_ext.run.store.find import no_such_job
 from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.ui.runs import job_of
 
 
 class Log:
@@ -63,9 +63,7 @@ class Log:
 
 def attempt_of(observed: Observed, job: str, number: int) -> AttemptRecord:
     """An attempt of a run. Raises ConfigError where there is none."""
-    if job not in observed.record.jobs:
-        raise no_such_job(observed.run_id, job, observed.record.jobs)
-    attempts = observed.record.jobs[job].attempts
+    attempts = job_of(observed, job).attempts
     if not 1 <= number <= len(attempts):
         raise ConfigError(f"job {job!r} has had {len(attempts)} attempts: there is no attempt {number}")
     return attempts[number - 1]
