@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import print
-from aiflow_ext.cli.show import duration, kind_of
+from aiflow_ext.cli.show import duration, kind_of, moment
 from aiflow_ext.model.ran_with import RanWith
 from aiflow_ext.model.resources import cpu_text
 from aiflow_ext.run.store.find import no_such_job
@@ -23,7 +22,7 @@ def show_job(record: RunRecord, name: str, *, as_json: bool) -> None:
     if job is None:
         raise no_such_job(record.run_id, name, record.jobs)
     if as_json:
-        (shown,) = (each for each in record.summary()["jobs"] if each["name"] == name)
+        shown = job.summary()
         for attempt in shown["attempts"]:
             found = ran_with_of(attempt["folder"])
             attempt["ran_with"] = None if found is None else found._asdict()
@@ -41,7 +40,7 @@ def _lines(attempt: AttemptRecord) -> Iterator[str]:
     yield f"attempt {attempt.number}: {attempt.state}{ended}"
     rows = {"native id": attempt.native_id, "node": attempt.node, "runs in": attempt.instance}
     moments = {"submitted": attempt.submitted_at, "started": attempt.started_at, "ended": attempt.ended_at}
-    rows |= {name: None if at is None else _moment(at) for name, at in moments.items()}
+    rows |= {name: None if at is None else moment(at) for name, at in moments.items()}
     rows["took"] = duration(attempt.started_at, attempt.ended_at)
     rows |= {"cpu": "; ".join(_cpu(attempt)), "memory": "; ".join(_memory(attempt))}
     rows |= {"measured by": attempt.usage_source, "ran with": _ran_with(ran_with_of(attempt.folder))}
@@ -74,7 +73,3 @@ def _memory(attempt: AttemptRecord) -> Iterator[str]:
 
 def _ran_with(found: RanWith | None) -> str | None:
     return None if found is None else found.in_words()
-
-
-def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -18,6 +18,7 @@ from aiflow_ext.cli.show import (
     duration,
     inputs_shown,
     kind_of,
+    moment,
     place_of,
     print_lines,
     print_table,
@@ -51,7 +52,7 @@ def show_runs(project: str | None, *, parameters: bool, as_json: bool) -> int:
         if run["ended_at"] is None and run["driver"] is None:
             state = "not driven"
         jobs = ", ".join(f"{count} {name}" for name, count in sorted(run["jobs"].items()))
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started_at"]))
+        began = moment(run["started_at"])
         values = [_value_shown(run["parameters"][name]) if name in run["parameters"] else "" for name in names]
         rows.append((run["run"], state, *values, began, duration(run["started_at"], run["ended_at"]), jobs,
                      path_shown(run["project"])))  # fmt: skip

@@ -187,6 +187,11 @@ def inputs_shown(record: RunRecord) -> list[str]:
     return [f"{job} reads {', '.join(sources)} of run {run}" for (job, run), sources in found.items()]
 
 
-def clock(moment: float) -> str:
+def clock(at: float) -> str:
     """A moment (seconds since the epoch) as hours, minutes and seconds of this machine's local time."""
-    return time.strftime("%H:%M:%S", time.localtime(moment))
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def moment(at: float) -> str:
+    """A moment (seconds since the epoch) as date and time of this machine's local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
