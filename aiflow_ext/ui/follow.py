@@ -127,8 +127,8 @@ def row_of(job: JobRecord) -> list[Any]:
     reason = (last.reason if last is not None and last.reason else job.reason) or None
     flags = [each for each in _FLAGS if last is not None and getattr(last, each)]
     attempts = [_attempt(each) for each in job.attempts]
-    place = (None, None) if last is None else (last.node, last.instance)
-    return [job.name, job.platform, job.engine, str(job.state), reason, *place, flags, attempts]
+    node = None if last is None else last.node
+    return [job.name, job.platform, job.engine, str(job.state), reason, node, flags, attempts]
 
 
 def _attempt(attempt: AttemptRecord) -> list[Any]:

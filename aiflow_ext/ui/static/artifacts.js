@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { useData } from "./hooks.js";
-import { get, query, runPath, ticket } from "./net.js";
+import { query, runPath, ticket } from "./net.js";
 import { plain } from "./plain.js";
 import { Problems, bytes } from "./words.js";
 
@@ -62,11 +62,7 @@ function Page({ run, job, name }) {
 }
 
 function Text({ run, job, name }) {
-  const [found, set] = useState([null, null]);
-  useEffect(() => {
-    get(query(runPath(run, "preview"), { job, name })).then((data) => set([data, null]), (error) => set([null, error]));
-  }, [run, job, name]);
-  const [data, error] = found;
+  const [data, error] = useData(query(runPath(run, "preview"), { job, name }));
   if (error) return html`<${Problems} error=${error} />`;
   if (!data) return null;
   const more = data.cut ? html`<p class="quiet">This is its beginning; Save has all of it.</p>` : "";

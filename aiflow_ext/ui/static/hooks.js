@@ -1,4 +1,4 @@
-// What views have in common: the time, data of the server, a run that is followed, the size of an element.
+// What views have in common: the time, data of the server, a run that is followed, the height of an element.
 
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "./vendor/preact.js";
 import { get, listen, runPath } from "./net.js";
@@ -27,9 +27,9 @@ export function useData(path, ...again) {
   return found;
 }
 
-/** The list of runs as it is: {runs, now, error}; runs is null before the first answer. */
+/** The list of runs as it is: {runs, error, skew}; runs is null before the first answer. */
 export function useRuns() {
-  const [found, set] = useState({ runs: null, error: null });
+  const [found, set] = useState({ runs: null, error: null, skew: 0 });
   useEffect(() => {
     const stop = new AbortController();
     listen("/api/events", (name, data) => set({ runs: data.runs, error: null, skew: data.now - Date.now() / 1000 }),
@@ -56,14 +56,14 @@ export function useRun(id) {
         state.skew = data.now - Date.now() / 1000;
         if (name === "run") {
           state.run = data.run;
-          state.jobs = data.jobs.map((row, place) => jobOf(row, place));
+          state.jobs = data.jobs.map(jobOf);
           places.clear();
           state.jobs.forEach((job, place) => places.set(job.name, place));
         } else {
           state.jobs = state.jobs.slice();
           for (const row of data.jobs) {
             const place = places.get(row[0]);
-            if (place !== undefined) state.jobs[place] = jobOf(row, place);
+            if (place !== undefined) state.jobs[place] = jobOf(row);
           }
         }
       }
@@ -75,24 +75,24 @@ export function useRun(id) {
   return { ...held.current, version };
 }
 
-function jobOf([name, platform, engine, state, reason, node, instance, flags, attempts], place) {
+function jobOf([name, platform, engine, state, reason, node, flags, attempts]) {
   const last = attempts.length ? attempts[attempts.length - 1] : null;
   return {
-    name, platform, engine, state, reason, node, instance, flags, place,
+    name, platform, engine, state, reason, node, flags,
     attempts: attempts.map(([number, its, submitted, started, ended]) => ({ number, state: its, submitted, started, ended })),
-    submitted: last && last[2], started: last && last[3], ended: last && last[4], live: last !== null && !ENDED.has(state),
+    started: last && last[3], ended: last && last[4], live: last !== null && !ENDED.has(state),
   };
 }
 
-/** [ref, width, height] of an element, as they change. */
-export function useSize() {
+/** [ref, height] of an element, as it changes. */
+export function useHeight() {
   const ref = useRef(null);
-  const [size, set] = useState([0, 0]);
+  const [height, set] = useState(0);
   useLayoutEffect(() => {
-    const observer = new ResizeObserver(([entry]) => set([entry.contentRect.width, entry.contentRect.height]));
+    const observer = new ResizeObserver(([entry]) => set(entry.contentRect.height));
     observer.observe(ref.current);
-    set([ref.current.clientWidth, ref.current.clientHeight]);
+    set(ref.current.clientHeight);
     return () => observer.disconnect();
   }, []);
-  return [ref, ...size];
+  return [ref, height];
 }

@@ -68,7 +68,7 @@ function About({ run, job, attempt, now }) {
   const [found, error] = useData(query(runPath(run.run, "job"), { job: job.name }), `${job.state} ${job.attempts.length}`);
   const last = found && attempt ? found.attempts[attempt.number - 1] : null;
   return html`<${Problems} error=${error} />
-    ${job.attempts.length ? html`<table class="attempts"><thead><tr><th>attempt</th><th>state</th><th>submitted</th><th>queued</th><th>ran</th><th>ended</th></tr></thead>
+    ${job.attempts.length ? html`<table><thead><tr><th>attempt</th><th>state</th><th>submitted</th><th>queued</th><th>ran</th><th>ended</th></tr></thead>
     <tbody>${job.attempts.map((each) => html`<tr><td class="num">${each.number}</td><td><${State} state=${each.state} /></td>
       <td class="num">${moment(each.submitted)}</td><td class="num">${took(each.submitted, each.started)}</td>
       <td class="num">${took(each.started, each.ended ?? (ENDED.has(each.state) ? null : now))}</td><td class="num">${moment(each.ended)}</td></tr>`)}</tbody></table>`

@@ -2,7 +2,7 @@
 
 import { html, useMemo, useState } from "./vendor/preact.js";
 import { useNow, useRuns } from "./hooks.js";
-import { Cell, Head, Rows } from "./rows.js";
+import { Cell, Head, Rows, inOrder, matching } from "./rows.js";
 import { Problems, Share, State, moment, rank, runState, said, took } from "./words.js";
 import { address } from "./app.js";
 
@@ -16,17 +16,13 @@ const VALUES = {
 };
 
 export function RunList() {
-  const { runs, error, skew = 0 } = useRuns();
+  const { runs, error, skew } = useRuns();
   const [text, setText] = useState("");
   const [[by, up], sort] = useState(["started", false]);
   const now = useNow(skew, runs !== null && runs.some((run) => run.ended_at == null));
   const shown = useMemo(() => {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = (runs || []).filter((run) => words.every((word) =>
-      `${run.run} ${run.workflow} ${run.project} ${runState(run)[1]}`.toLowerCase().includes(word)));
-    const value = VALUES[by];
-    const order = found.map((run, place) => [value(run), place, run]).sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]));
-    return (up ? order : order.reverse()).map((each) => each[2]);
+    const found = matching(runs || [], text, (run) => `${run.run} ${run.workflow} ${run.project} ${runState(run)[1]}`);
+    return inOrder(found, VALUES[by], up);
   }, [runs, text, by, up]);
   const head = (name, key, kind) => html`<${Head} name=${name} by=${key} kind=${kind} sort=${[by, up, sort]} />`;
   return html`<section class="page">

@@ -16,7 +16,7 @@ export function takeToken() {
 }
 
 /** What the server, or the way to it, has answered instead of data. `problems` have message, where and hint. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, problems) {
     super(problems.map((each) => each.message).join("; "));
     this.status = status;

@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from "./vendor/preact.js";
 import { useData } from "./hooks.js";
 import { query } from "./net.js";
-import { Cell, Rows } from "./rows.js";
+import { Cell, Rows, matching } from "./rows.js";
 import { Problems } from "./words.js";
 import { address } from "./app.js";
 
@@ -12,8 +12,8 @@ const keyOf = (each) => `${each.kind} ${each.name} ${each.distribution}`;
 export function Plugins({ chosen }) {
   const [found, error] = useData("/api/plugins");
   const [text, setText] = useState("");
-  const shown = useMemo(() => (found || []).filter((each) => text.toLowerCase().split(/\s+/).every((word) =>
-    `${each.kind} ${each.name} ${each.status} ${each.distribution} ${each.reason || ""}`.toLowerCase().includes(word))), [found, text]);
+  const shown = useMemo(() => matching(found || [], text, (each) =>
+    `${each.kind} ${each.name} ${each.status} ${each.distribution} ${each.reason || ""}`), [found, text]);
   const one = (found || []).find((each) => keyOf(each) === chosen);
   const go = (key) => { location.hash = address(["plugins", ...(key ? [key] : [])]); };
   return html`<section class="page">

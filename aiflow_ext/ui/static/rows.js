@@ -1,9 +1,9 @@
 // A list of any length of which only what is seen is in the document.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
-import { useSize } from "./hooks.js";
+import { useHeight } from "./hooks.js";
 
-export const HEIGHT = 30; // pixels of a row
+const HEIGHT = 30; // pixels of a row
 const BEYOND = 6; // rows that are drawn beyond those that are seen
 
 /** Rows under a head that stays. The arrow keys, Page, Home and End move the choice; Enter and a click open it.
@@ -11,7 +11,7 @@ const BEYOND = 6; // rows that are drawn beyond those that are seen
  *  items: of any length; `keyOf(item)` names each. chosen: the key of the chosen one. choose(item): called to open one.
  *  head: what is above them. row(item): its cells. label: what a screen reader calls the list. columns: their number. */
 export function Rows({ items, keyOf, chosen, choose, head, row, label, columns, kind = "" }) {
-  const [ref, , height] = useSize();
+  const [ref, height] = useHeight();
   const [top, setTop] = useState(0);
   const [at, setAt] = useState(-1);
   const inner = useRef(null);
@@ -75,4 +75,20 @@ export function Head({ kind = "", name, by, sort }) {
   const on = key === by;
   return html`<div role="columnheader" class="cell ${kind}" aria-sort=${on ? (up ? "ascending" : "descending") : "none"}>
     <button class="plain" onClick=${() => set([by, on ? !up : true])}>${name}${on ? (up ? " ↑" : " ↓") : ""}</button></div>`;
+}
+
+/** Those of `items` whose text, `textOf(item)`, has each of the words that were typed. */
+export function matching(items, typed, textOf) {
+  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return items;
+  return items.filter((item) => {
+    const text = textOf(item).toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}
+
+/** `items` sorted by `value(item)`; of equal ones the first stays the first, or is the last where it is not `up`. */
+export function inOrder(items, value, up) {
+  const order = items.map((item) => [value(item), item]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return (up ? order : order.reverse()).map(([, item]) => item);
 }

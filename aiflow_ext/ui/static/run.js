@@ -7,6 +7,7 @@ import { confirm } from "./confirm.js";
 import { JobTable } from "./table.js";
 import { plain } from "./plain.js";
 import { Graph, Timeline } from "./picture.js";
+import { matching } from "./rows.js";
 import { JobPanel } from "./job.js";
 import { Problems, Sign, State, STATES, moment, runState, said, took } from "./words.js";
 import { address } from "./app.js";
@@ -24,9 +25,8 @@ export function RunView({ id, view, job, tab }) {
     return found;
   }, [version]);
   const shown = useMemo(() => {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    return jobs.filter((each) => (only === null || each.state === only) &&
-      (!words.length || words.every((word) => `${each.name} ${each.platform} ${each.engine} ${each.reason || ""}`.toLowerCase().includes(word))));
+    const found = only === null ? jobs : jobs.filter((each) => each.state === only);
+    return matching(found, text, (each) => `${each.name} ${each.platform} ${each.engine} ${each.reason || ""}`);
   }, [version, text, only]);
   const go = (values, to = view) => { location.hash = address(["runs", id, to], { job, tab, ...values }); };
   useEffect(() => {
@@ -45,7 +45,7 @@ export function RunView({ id, view, job, tab }) {
   const [state, word] = runState(run);
   const [, View] = VIEWS[view] || VIEWS.jobs;
   const chosen = job === undefined ? null : jobs.find((each) => each.name === job);
-  return html`<section class="page run">
+  return html`<section class="page">
     <div class="tools">
       <h1><${State} state=${state} word=${word} /> <span class="mono">${run.run}</span></h1>
       <${Actions} run=${run} counts=${counts} />
@@ -69,7 +69,7 @@ export function RunView({ id, view, job, tab }) {
       ${view === "jobs" ? html`<input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />` : ""}
     </div>
     <div class="split ${chosen ? "with-job" : ""}">
-      <${View} run=${run} jobs=${shown} all=${jobs} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
+      <${View} run=${run} jobs=${shown} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
       ${chosen ? html`<${JobPanel} run=${run} job=${chosen} tab=${tab} now=${now} go=${go} />` : ""}
     </div>
   </section>`;

@@ -1,11 +1,10 @@
 // The jobs of a run as a table.
 
 import { html, useMemo, useState } from "./vendor/preact.js";
-import { Cell, Head, Rows } from "./rows.js";
+import { Cell, Head, Rows, inOrder } from "./rows.js";
 import { State, moment, rank, took } from "./words.js";
 
 const VALUES = {
-  place: (job) => job.place,
   state: (job) => rank(job.state),
   name: (job) => job.name,
   where: (job) => `${job.platform}.${job.engine}`,
@@ -14,14 +13,9 @@ const VALUES = {
   took: (job) => (job.started == null ? Infinity : job.started - (job.ended ?? Date.now() / 1000)),
 };
 
-export function JobTable({ jobs, now, version, chosen, choose }) {
-  const [[by, up], sort] = useState(["place", true]);
-  const sorted = useMemo(() => {
-    if (by === "place" && up) return jobs;
-    const value = VALUES[by];
-    const order = jobs.map((job) => [value(job), job.place, job]).sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]));
-    return (up ? order : order.reverse()).map((each) => each[2]);
-  }, [jobs, by, up, version]);
+export function JobTable({ jobs, now, chosen, choose }) {
+  const [[by, up], sort] = useState([null, true]); // at first the workflow's order
+  const sorted = useMemo(() => (by === null ? jobs : inOrder(jobs, VALUES[by], up)), [jobs, by, up]);
   const head = (name, key, kind) => html`<${Head} name=${name} by=${key} kind=${kind} sort=${[by, up, sort]} />`;
   return html`<${Rows} kind="jobs" items=${sorted} keyOf=${(job) => job.name} chosen=${chosen} choose=${choose} label="Jobs" columns=${7}
     head=${html`${head("State", "state", "w-state")}${head("Job", "name", "w-job")}${head("Where", "where", "w-where")}

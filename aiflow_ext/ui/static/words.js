@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/preact.js";
 
-export const two = (number) => String(number).padStart(2, "0");
+const two = (number) => String(number).padStart(2, "0");
 
 /** A span of seconds: "4.2 s", "3 min 20 s", "2 h 5 min"; empty where it is not known. */
 export function took(from, to) {
@@ -51,10 +51,9 @@ const SHAPES = {
   INIT: "M4 8h.01M8 8h.01M12 8h.01",
   PAUSED: "M5.5 4v8M10.5 4v8",
 };
-export const shapeOf = (state) => SHAPES[state] || SHAPES.INIT;
 
 export function Sign({ state }) {
-  return html`<svg class="mark s-${state}" viewBox="0 0 16 16" aria-hidden="true"><path d=${shapeOf(state)} /></svg>`;
+  return html`<svg class="mark s-${state}" viewBox="0 0 16 16" aria-hidden="true"><path d=${SHAPES[state] || SHAPES.INIT} /></svg>`;
 }
 
 export function State({ state, word }) {
