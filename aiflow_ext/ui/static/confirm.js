@@ -1,6 +1,6 @@
 // A question before anything is changed: nothing is done by one click alone.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Problems } from "./words.js";
 
 let show = null;
@@ -16,7 +16,7 @@ export function Confirm() {
   const [error, setError] = useState(null);
   const dialog = useRef(null);
   show = (asked) => { setError(null); setBusy(false); set(asked); };
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody sees it closed
     if (question && !dialog.current.open) dialog.current.showModal();
   }, [question]);
   if (!question) return null;
