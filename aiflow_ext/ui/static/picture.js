@@ -16,7 +16,10 @@ const View = (name) => function Picture({ run, version, now, chosen, choose }) {
     const state = held.current;
     let timer = null;
     const draw = async () => {
-      if (state.busy) return;
+      if (state.busy) { // with a picture that may be older than what is to be drawn
+        timer = setTimeout(draw, EACH);
+        return;
+      }
       state.busy = true;
       const began = Date.now();
       try {

@@ -82,6 +82,32 @@ def test_a_real_run_is_seen_in_every_view(
     shot(browser, "narrow")
 
 
+def test_a_run_that_ends_while_its_picture_is_on_its_way_is_drawn_again(
+    browser: Browser, page: Any, command: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    body = f"until [ -e {gate} ]; do sleep 0.05; done; exit 3"
+    workflow = f"@af.workflow\ndef waits():\n    with af.job('one'):\n        af.cmd('{body}')\n"
+    run = command("run", project(tmp_path / "project", workflow), "--detach")["run"]
+    open_run(browser, page, run)
+    browser.see("RUNNING", ".rows")
+    browser.run("""
+      const send = XMLHttpRequest.prototype.send;
+      XMLHttpRequest.prototype.send = function () {
+        const loaded = this.onload;
+        this.onload = () => { window.arrive = loaded; };
+        XMLHttpRequest.prototype.send = send;
+        send.call(this);
+      };
+    """)
+    browser.click("[role=tab]", "Graph")
+    browser.until_true("window.arrive !== undefined")
+    gate.touch()
+    browser.see("Retry failed", ".actions")  # the page was told the last that there is to tell
+    browser.run("window.arrive()")
+    browser.until_true("document.querySelector('.picture .FAILED') !== null")
+
+
 def test_it_is_dark_where_its_user_likes_it_dark(
     chromium: None, page: Any, command: Any, tmp_path: Path, shot: Callable[[Browser, str], None]
 ) -> None:
