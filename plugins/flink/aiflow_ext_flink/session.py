@@ -162,6 +162,16 @@ def job(rest: FlinkRest, job_id: str) -> dict[str, Any] | None:
         raise
 
 
+def has_begun(rest: FlinkRest, job_id: str) -> bool:
+    """Whether a task of a job has had a slot.
+
+    What Flink says of tasks that have just begun is up to three seconds old. So a stop asks for a savepoint, and asks
+    this only where that fails.
+    """
+    found = job(rest, job_id)
+    return found is not None and _has_task(found)
+
+
 def waits(rest: FlinkRest, job: dict[str, Any]) -> str | None:
     """Why none of a job's tasks runs yet, in words; None where one does.
 
@@ -169,13 +179,17 @@ def waits(rest: FlinkRest, job: dict[str, Any]) -> str | None:
         rest: of its cluster.
         job: what ``FlinkRest.job`` says of it.
     """
-    vertices = job.get("vertices")
-    statuses = [each.get("status") for each in vertices if isinstance(each, dict)] if isinstance(vertices, list) else []
-    if STATES.get(str(job.get("state"))) is None or any(each not in ("CREATED", "SCHEDULED") for each in statuses):
+    if _has_task(job):
         return None
     found = rest.overview()
     count, free, total = (found.get(key, "?") for key in ("taskmanagers", "slots-available", "slots-total"))
     return f"it waits for slots: of the {total} slots of {count} TaskManagers {free} are free"
+
+
+def _has_task(job: dict[str, Any]) -> bool:
+    vertices = job.get("vertices")
+    statuses = [each.get("status") for each in vertices if isinstance(each, dict)] if isinstance(vertices, list) else []
+    return STATES.get(str(job.get("state"))) is None or any(each not in ("CREATED", "SCHEDULED") for each in statuses)
 
 
 def explained(words: str, rest: FlinkRest) -> str:

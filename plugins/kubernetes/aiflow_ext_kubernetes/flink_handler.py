@@ -69,17 +69,15 @@ class KubernetesFlinkHandler(KubernetesHandler):
         try:
             self._await_savepoint(rest, job_id, rest.stop(job_id, self.savepoints, drain=self.drain))
         except PlatformError:
-            # Asked only now: what is said of tasks that have just begun is old.
-            if self._waits(rest, job_id):
+            if self._is_starting() and not session.has_begun(rest, job_id):
                 return False
             raise
         return True
 
-    def _waits(self, rest: FlinkRest, job_id: str) -> bool:
-        """Whether no task of the job has had a slot yet."""
+    def _is_starting(self) -> bool:
+        """Whether the startup probe has seen no task of the job yet."""
         job, pods = job_at(self.target, self.native_id), pods_of(self.target, self.native_id)
-        starting = job is not None and bool(pods) and status.is_starting(job, pods[-1])
-        return starting and session.waits(rest, session.job(rest, job_id) or {}) is not None
+        return job is not None and bool(pods) and status.is_starting(job, pods[-1])
 
     def _await_savepoint(self, rest: FlinkRest, job_id: str, request: str) -> None:
         """Return once a savepoint is complete, or the job is gone. Raises PlatformError."""

@@ -182,19 +182,17 @@ class Attempt:
         try:
             self.saved = self._savepoint()
         except PlatformError as error:
-            if self.status.state is not JobState.RUNNING and self._waits():
+            if self.status.state is not JobState.RUNNING and not self._has_begun():
                 self._ends_stopped("stopped before it ran")
             words = f"the job was not stopped: {error.message}"
             supervised.write_regular(self.folder / REFUSED, f"{asked}\n{words}".encode())
 
-    def _waits(self) -> bool:
-        """Whether no task of the job runs yet. Asked only after a savepoint has failed: what Flink says of tasks that
-        have just begun is up to three seconds old."""
+    def _has_begun(self) -> bool:
+        """Whether a task of the job has had a slot; not where its cluster does not answer: it is not up yet."""
         try:
-            job = session.job(self.rest, self.spec["id"])
-            return job is None or session.waits(self.rest, job) is not None
+            return session.has_begun(self.rest, self.spec["id"])
         except UnreachableError:
-            return True
+            return False
 
     def _savepoint(self) -> str:
         id, drain = self.spec["id"], self.spec["on_stop"] == "drain"
