@@ -82,6 +82,12 @@ def root_cause(trace: str) -> str:
     return _PACKAGES.sub("", chosen)[:2000]
 
 
+def reason_of(trace: str) -> str:
+    """Why an application has failed, from its stack trace: the root cause, or what to do where that is a second job."""
+    cause = root_cause(trace)
+    return SUBMITS_TWICE if submits_twice(cause) else cause
+
+
 def _python_line(text: str) -> str:
     """The line with the exception at the end of the last traceback."""
     lines = text.rpartition("Traceback (most recent call last)")[2].split("\n")[1:]
@@ -157,10 +163,7 @@ def summarised(content: bytes) -> Verdict | None:
     state = STATES.get(status)
     if state not in (JobState.FINISHED, JobState.FAILED, JobState.STOPPED):
         return None
-    if state is not JobState.FAILED:
-        return Verdict(state, None)
-    reason = root_cause(causes)
-    return Verdict(state, SUBMITS_TWICE if submits_twice(reason) else reason or None)
+    return Verdict(state, (reason_of(causes) or None) if state is JobState.FAILED else None)
 
 
 def _status(item: Any) -> str:

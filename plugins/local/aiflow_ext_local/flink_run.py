@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # as a script, with the client's own import path
@@ -31,14 +32,7 @@ from aiflow_ext_flink.configuration import QUICK, has_tls, java_options, jobmana
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, is_url, python_words
 from aiflow_ext_flink.rest import FlinkRest
-from aiflow_ext_flink.verdict import (
-    SUBMITS_TWICE,
-    Verdict,
-    archived,
-    root_cause,
-    submits_twice,
-    told_by_program,
-)
+from aiflow_ext_flink.verdict import Verdict, archived, reason_of, told_by_program
 from aiflow_ext_local import flink_tls
 from aiflow_ext_local.flink_attempt import POLL, REST, Attempt, Failed, note, say
 from aiflow_ext_local.flink_session import Session
@@ -218,7 +212,8 @@ class Cluster(Attempt):
         found = archived(self.folder / ARCHIVE, self.spec["id"], self.spec["id"]) or self._without_archive(code)
         if self._has_finished(found.state):
             return
-        raise Failed(self._explained(found.reason or f"its JobManager has ended with exit code {code}"), code or 1)
+        reason = found.reason or f"its JobManager has ended with exit code {code}"
+        raise Failed(told_by_program(reason, partial(read_log_file, self.folder)), code or 1)
 
     def _without_archive(self, code: int) -> Verdict:
         """The verdict of a cluster that has archived nothing, from its JobManager's exit code and log."""
@@ -229,13 +224,8 @@ class Cluster(Attempt):
         }.get(code, f"the program has ended the JobManager with exit code {code} (System.exit)")
         if code == _FAILED:
             log = _tail(self.folder / "stderr").rpartition("Could not execute application")[2]
-            words = root_cause(f"x: {log.partition(chr(10) + '20')[0]}") if log else "its log says why"
+            words = reason_of(f"x: {log.partition(chr(10) + '20')[0]}") if log else "its log says why"
         return Verdict(JobState.FAILED, words)
-
-    def _explained(self, reason: str) -> str:
-        if submits_twice(reason):
-            return SUBMITS_TWICE
-        return told_by_program(reason, lambda stream, offset: read_log_file(str(self.folder), stream, offset))
 
 
 def _arguments(words: list[str]) -> list[str]:
