@@ -174,6 +174,7 @@ def test_the_reason_of_a_failure_is_flinks_root_cause(workflow: Any, cluster: Cl
     assert record["exit"] == 1
     assert (attempt["state"], attempt["reason"]) == ("FAILED", "IllegalStateException: row seven is bad")
     assert attempt["disruption"] is False
+    assert cluster.logs_asked == 2  # for stdout and stderr: of what it ran with Flink writes nothing
 
 
 def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: Any, cluster: Cluster) -> None:

@@ -184,6 +184,9 @@ class FlinkApplication(Application):
         # A JobManager reports the end first, and exits then.
         return report["state"] == "FINISHED", False
 
+    def _ran_with_is_there(self, report: Json) -> bool:
+        return False  # nothing in its containers writes that
+
     # -- stop -------------------------------------------------------------------------------------------------------
 
     def stop(self, grace: float) -> None:
