@@ -159,10 +159,11 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         )
         if (gpus := _context(job).gpus) is not None:
             found["CUDA_VISIBLE_DEVICES"] = gpus
+        if job.bundle.needs_runner:
+            found["AIFLOW_RAN_WITH_FILE"] = f"{native_id}/{RAN_WITH}"
         return {
             **found,
             "AIFLOW_REASON_FILE": f"{native_id}/{supervised.REASON_FILE}",
-            "AIFLOW_RAN_WITH_FILE": f"{native_id}/{RAN_WITH}",
             "PYTHONUNBUFFERED": "1",
             "PWD": f"{native_id}/work",
         }

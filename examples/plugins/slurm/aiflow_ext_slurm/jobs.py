@@ -124,12 +124,9 @@ class SlurmJob(af.AbstractJob):
         variables = job_environment(
             self, work_folder=work, project_folder=project, checkpoint_dir=str(self.checkpoints)
         )
-        return {
-            **variables,
-            "AIFLOW_REASON_FILE": f"{self.folder}/{states.REASON}",
-            "AIFLOW_RAN_WITH_FILE": f"{self.folder}/{RAN_WITH}",
-            "PYTHONUNBUFFERED": "1",
-        }
+        if self.bundle.needs_runner:
+            variables["AIFLOW_RAN_WITH_FILE"] = f"{self.folder}/{RAN_WITH}"
+        return {**variables, "AIFLOW_REASON_FILE": f"{self.folder}/{states.REASON}", "PYTHONUNBUFFERED": "1"}
 
 
 class SlurmJobPlugin(af.AbstractJobPlugin):
