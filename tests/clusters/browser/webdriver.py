@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -31,9 +30,7 @@ KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "ArrowDown": "\ue015", "End": "\u
 
 def install() -> None:
     """Install Chromium and its driver where they are missing. Raises debian.PackagesMissing."""
-    missing = [package for file, package in PACKAGES.items() if not os.path.exists(file)]
-    if missing:
-        debian.install(missing)
+    debian.install(PACKAGES)
 
 
 class Browser:

@@ -8,7 +8,6 @@ Needs root and Debian's packages, which ``up`` installs with apt-get where they 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -87,8 +86,8 @@ class Bed:
     """
 
     def __init__(self, name: str, base: int) -> None:
-        self.cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "aiflow-ext-slurm")
-        self.folder, self.base = self.cache / name, base
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.folder, self.base = Path(home, "aiflow-ext-slurm", name), base
         self.conf = self.folder / "slurm.conf"
         self.node = f"aiflow{base}"
 
@@ -227,16 +226,10 @@ class Bed:
             time.sleep(0.05)
 
     def _install(self) -> None:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with open(self.cache / ".packages.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            missing = [package for path, package in PACKAGES.items() if not Path(path).exists()]
-            if not missing:
-                return
-            try:
-                debian.install(missing)
-            except debian.PackagesMissing as error:
-                raise BedError(str(error)) from error
+        try:
+            debian.install(PACKAGES)
+        except debian.PackagesMissing as error:
+            raise BedError(str(error)) from error
 
 
 def _kill(pid: int, number: int) -> None:

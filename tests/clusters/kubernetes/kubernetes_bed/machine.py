@@ -11,7 +11,7 @@ from pathlib import Path
 
 import debian
 
-from kubernetes_bed.cache import cache_folder, locked, run, say
+from kubernetes_bed.cache import run, say
 from kubernetes_bed.errors import BedError
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -27,14 +27,13 @@ _PACKAGES = {
     "/usr/sbin/conntrack": "conntrack",
     "/usr/sbin/ethtool": "ethtool",
     "/usr/bin/socat": "socat",
-    "/usr/bin/busybox": "busybox-static",
+    "/bin/busybox": "busybox-static",  # also where /bin is no link to /usr/bin
     "/usr/sbin/debootstrap": "debootstrap",
     "/usr/bin/gcc": "gcc",
     "/usr/include/stdlib.h": "libc6-dev",
     "/usr/bin/openssl": "openssl",
     "/usr/bin/unshare": "util-linux",
 }
-_ELSEWHERE = {"/usr/bin/busybox": "/bin/busybox"}  # where /bin is no link to /usr/bin
 
 
 def architecture() -> str:
@@ -97,23 +96,12 @@ def install_packages() -> None:
     Raises:
         BedError: there is no apt-get, or it fails.
     """
-    with locked(cache_folder() / ".packages.lock"):  # beds that come up at once: apt waits for no other apt
-        missing = _missing_packages()
-        if not missing:
-            return
+    if missing := debian.missing(_PACKAGES):
         say(f"installing {' '.join(missing)}")
-        try:
-            debian.install(missing)
-        except debian.PackagesMissing as error:
-            raise BedError(str(error)) from error
-
-
-def _missing_packages() -> list[str]:
-    return [
-        package
-        for path, package in _PACKAGES.items()
-        if not Path(path).exists() and not Path(_ELSEWHERE.get(path, path)).exists()
-    ]
+    try:
+        debian.install(_PACKAGES)
+    except debian.PackagesMissing as error:
+        raise BedError(str(error)) from error
 
 
 def go() -> str:
