@@ -6,8 +6,10 @@ import fcntl
 import os
 import pty
 import subprocess
+import sys
 import termios
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from patience import PATIENCE
 
@@ -49,3 +51,27 @@ class Terminal:
         self.command.kill()
         self.command.wait(PATIENCE)
         os.close(self._master)
+
+
+class Debugged(NamedTuple):
+    """What ``reproduce --pdb`` has shown: before its prompt, as the answer to a question, after it was left; and how it
+    has ended."""
+
+    before: str
+    answer: str
+    rest: str
+    code: int
+
+
+def debugged(run: str, job: str, question: str, env: Mapping[str, str]) -> Debugged:
+    """Reproduce a failed job under the debugger, ask one question where it has raised, and leave it."""
+    argv = [sys.executable, "-m", "aiflow_ext", "reproduce", run, job, "--pdb"]
+    shown = Terminal(argv, {**env, "TERM": "dumb"})
+    try:
+        before = shown.until(b"(Pdb) ")
+        shown.type(question)
+        answer = shown.until(b"(Pdb) ")
+        shown.type("q")
+        return Debugged(before, answer, shown.rest(), shown.command.wait(PATIENCE))
+    finally:
+        shown.close()

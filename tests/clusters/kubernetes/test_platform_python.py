@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
-from patience import PATIENCE
-from terminal import Terminal
+from terminal import debugged
 
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.ran_with import ran_with_of
@@ -156,21 +154,14 @@ def test_what_a_function_raises_is_the_reason(ran: Ran) -> None:
 
 def test_what_has_failed_in_a_pod_fails_again_here_on_the_same_input_under_a_debugger(ran: Ran) -> None:
     (kept,) = (ran.bed.s3_folder / ran.namespace).glob("*/a/1/hello.json")
-    argv = [sys.executable, "-m", "aiflow_ext", "reproduce", ran.record.run_id, "raises", "--pdb"]
-    shown = Terminal(argv, {**os.environ, "TERM": "dumb"})
-    try:
-        before = shown.until(b"(Pdb) ")
-        assert f"sha256 {json.loads(kept.read_bytes())['sha256']}\r\n" in before
-        assert re.search(rf"platform +then kubernetes, image {NAMES['python_s3']} +here this machine", before)
-        assert "not recorded" not in before
-        assert "ValueError: no more data" in before
-        shown.type("p name, len(eaten)")
-        assert "('youyou', 209715200)" in shown.until(b"(Pdb) ")
-        shown.type("q")
-        assert "as it did in the run, with exit code 1: ValueError: no more data" in shown.rest()
-        assert shown.command.wait(PATIENCE) == 1
-    finally:
-        shown.close()
+    shown = debugged(ran.record.run_id, "raises", "p name, len(eaten)", os.environ)
+    assert f"sha256 {json.loads(kept.read_bytes())['sha256']}\r\n" in shown.before
+    assert re.search(rf"platform +then kubernetes, image {NAMES['python_s3']} +here this machine", shown.before)
+    assert "not recorded" not in shown.before
+    assert "ValueError: no more data" in shown.before
+    assert "('youyou', 209715200)" in shown.answer
+    assert "as it did in the run, with exit code 1: ValueError: no more data" in shown.rest
+    assert shown.code == 1
 
 
 def test_what_a_container_has_used_and_run_with_is_known_also_of_a_job_that_has_failed(ran: Ran) -> None:

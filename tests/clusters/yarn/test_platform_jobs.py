@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from patience import PATIENCE
-from terminal import Terminal
+from terminal import debugged
 from yarn_bed import Bed
 from yarn_jobs import put
 from yarn_runs import Workflow
@@ -299,21 +298,14 @@ def test_what_has_failed_in_a_container_fails_again_here_on_the_same_input_under
     record = workflow.run()
     assert record["jobs"]["read"]["reason"] == "ValueError: 999"
     made = bed.json(f"{bed.webhdfs}/artifacts/{record['run']}/make/1/make.json?op=OPEN&user.name=root")
-    argv = [sys.executable, "-m", "aiflow_ext", "reproduce", record["run"], "read", "--pdb"]
-    shown = Terminal(argv, {**workflow.env, "TERM": "dumb"})
-    try:
-        before = shown.until(b"(Pdb) ")
-        assert f"sha256 {made['sha256']}\r\n" in before
-        assert re.search(r"platform +then yarn +here this machine", before)
-        assert "not recorded" not in before
-        assert "ValueError: 999" in before
-        shown.type("p last, sum(made)")
-        assert "(999, 499500)" in shown.until(b"(Pdb) ")
-        shown.type("q")
-        assert "as it did in the run, with exit code 1: ValueError: 999" in shown.rest()
-        assert shown.command.wait(PATIENCE) == 1
-    finally:
-        shown.close()
+    shown = debugged(record["run"], "read", "p last, sum(made)", workflow.env)
+    assert f"sha256 {made['sha256']}\r\n" in shown.before
+    assert re.search(r"platform +then yarn +here this machine", shown.before)
+    assert "not recorded" not in shown.before
+    assert "ValueError: 999" in shown.before
+    assert "(999, 499500)" in shown.answer
+    assert "as it did in the run, with exit code 1: ValueError: 999" in shown.rest
+    assert shown.code == 1
 
 
 def test_a_lifetime(workflow: Workflow) -> None:
