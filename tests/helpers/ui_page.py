@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,6 +71,11 @@ class Page:
         """End it."""
         self.process.kill()
         self.process.communicate()
+
+
+def own_env(home: Path) -> dict[str, str]:
+    """The environment of the commands of some tests: their runs are in no list of anybody else."""
+    return {**os.environ, **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "STATE", "CONFIG")}}
 
 
 @contextmanager

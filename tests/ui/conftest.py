@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 from patience import PATIENCE
-from ui_page import Page, served
+from ui_page import Page, own_env, served
 
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of the commands of a module's tests."""
-    home = tmp_path_factory.mktemp("home")
-    return {**os.environ, **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "STATE", "CONFIG")}}
+    return own_env(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")

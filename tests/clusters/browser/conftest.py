@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from patience import PATIENCE
-from ui_page import Page, served
+from ui_page import Page, own_env, served
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -50,10 +50,8 @@ def shot() -> Callable[[Browser, str], None]:
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of the commands of a module's tests: their runs are in no list of anybody else."""
-    home = tmp_path_factory.mktemp("home")
-    folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "STATE", "CONFIG")}
-    return {**os.environ, **folders, "MPLBACKEND": "agg"}
+    """The environment of the commands of a module's tests."""
+    return {**own_env(tmp_path_factory.mktemp("home")), "MPLBACKEND": "agg"}
 
 
 @pytest.fixture(scope="module")
