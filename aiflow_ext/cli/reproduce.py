@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from aiflow_ext.api.reproduce import Reproduction, prepare
+from aiflow_ext.api.reproduce import Reproduction, prepare, removed
 from aiflow_ext.cli import signals
 from aiflow_ext.cli.escape import indented, one_line
 from aiflow_ext.cli.in_process import insist
@@ -80,8 +80,6 @@ def _interruptible(folders: Sequence[Path]) -> Iterator[None]:
     """Have signals raise KeyboardInterrupt; where that has no effect, the folders are removed and the process ends."""
 
     def abandon() -> None:
-        from aiflow_ext.api.reproduce import removed
-
         for folder in folders:
             removed(folder)
         signals.end()
