@@ -1,11 +1,13 @@
-"""Text and attributes of HTML and SVG, whoever has written them; tables, and the beginning of a picture."""
+"""Text and attributes of HTML and SVG, whoever has written them; states, tables, and the beginning of a picture."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
 
+from aiflow_ext.model.states import JobState
 from aiflow_ext.model.visible import escaped, one_line
+from aiflow_ext.view.words import SIGNS, state_of, word_of
 
 
 def text(words: object) -> str:
@@ -16,6 +18,21 @@ def text(words: object) -> str:
 def lines(words: object) -> str:
     """As :func:`text`, with its line ends."""
     return html.escape(escaped(str(words).replace("\r\n", "\n")))
+
+
+def sign_and_word(name: str) -> str:
+    """The state of this name: its sign and its word, in its colour."""
+    return marked(state_of(name), word_of(state_of(name)))
+
+
+def marked(state: JobState, words: str) -> str:
+    """Words with a state's sign, in its colour."""
+    return f'<span class="state {state}"><span aria-hidden="true">{SIGNS[state]}</span> {text(words)}</span>'
+
+
+def scrolled(part: str) -> str:
+    """HTML that may be wider than there is room; it is scrolled then, by the keyboard too."""
+    return f'<div class="scrolled" tabindex="0">{part}</div>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], anchors: Sequence[str] = ()) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 
 from aiflow_ext.model.states import JobState
 from aiflow_ext.view.graph import graph_svg
-from aiflow_ext.view.html import table, text
+from aiflow_ext.view.html import marked, scrolled, sign_and_word, table, text
 from aiflow_ext.view.seen import Edge, Job, jobs_of
 from aiflow_ext.view.style import CARD, STYLE
 from aiflow_ext.view.table import jobs_table
 from aiflow_ext.view.timeline import timeline_svg
-from aiflow_ext.view.words import SIGNS, counted, duration, sign_and_word, totals
+from aiflow_ext.view.words import counted, duration, totals
 
 MOST_ROWS = 30  # of a table, and of a timeline
 _STATUSES = {"available": JobState.FINISHED, "loaded": JobState.FINISHED, "disabled": JobState.STOPPED}  # else FAILED
@@ -35,7 +35,7 @@ def run_html(run: Mapping[str, Any], edges: Sequence[Edge] = (), *, now: float) 
     pictures = [graph_svg(jobs, edges, now=now)] if edges else []
     pictures.append(timeline_svg(jobs, edges, started_at=run["started_at"], until=until, most=MOST_ROWS))
     head = heading(run, Counter(job.state for job in jobs), until)
-    return _card(head, *map(_scrolled, pictures), _scrolled(jobs_table(run["jobs"], now=now, most=MOST_ROWS)))
+    return _card(head, *map(scrolled, pictures), scrolled(jobs_table(run["jobs"], now=now, most=MOST_ROWS)))
 
 
 def live_html(run: Mapping[str, Any], counts: Mapping[JobState, int], *, now: float) -> str:
@@ -48,7 +48,7 @@ def live_html(run: Mapping[str, Any], counts: Mapping[JobState, int], *, now: fl
     """
     left_out = 0 if run["ended_at"] is not None else sum(counts.values()) - len(run["jobs"])
     more = f"<p>and {text(counted(left_out, 'more job'))}</p>" if left_out else ""
-    listed = _scrolled(jobs_table(run["jobs"], now=now)) if run["jobs"] else ""
+    listed = scrolled(jobs_table(run["jobs"], now=now)) if run["jobs"] else ""
     return _card(heading(run, counts, now), listed, more)
 
 
@@ -70,7 +70,7 @@ def requests_html(requests: Sequence[Mapping[str, Any]]) -> str:
     left_out = len(requests) - len(rows)
     more = f"<p>and {text(counted(left_out, 'more job'))}</p>" if left_out else ""
     listed = table(("job", "where", "sent as"), [[text(cell) for cell in row] for row in rows])
-    return _card(_scrolled(graph_svg(jobs, edges)), _scrolled(listed), more)
+    return _card(scrolled(graph_svg(jobs, edges)), scrolled(listed), more)
 
 
 def plugins_html(records: Sequence[Mapping[str, Any]]) -> str:
@@ -78,18 +78,13 @@ def plugins_html(records: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for each in records:
         status = each["status"]
-        state = _STATUSES.get(status, JobState.FAILED)
-        shown = f'<span class="state {state}"><span aria-hidden="true">{SIGNS[state]}</span> {text(status)}</span>'
+        shown = marked(_STATUSES.get(status, JobState.FAILED), status)
         by = f"{each['distribution']} {each['version'] or ''}"
         rows.append([text(each["kind"]), text(each["name"]), shown, text(by), text(each["entry_point"] or ""),
                      text(each["reason"] or "")])  # fmt: skip
     heads = ("kind", "name", "status", "distribution", "entry point", "reason")
-    return _card(_scrolled(table(heads, rows)) if rows else "<p>nothing is installed</p>")
+    return _card(scrolled(table(heads, rows)) if rows else "<p>nothing is installed</p>")
 
 
 def _card(*parts: str) -> str:
     return f'<div class="aiflow-ext card"><style>{STYLE}{CARD}</style>{"".join(parts)}</div>'
-
-
-def _scrolled(part: str) -> str:
-    return f'<div class="scrolled" tabindex="0">{part}</div>'

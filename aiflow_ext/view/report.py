@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.view.graph import graph_svg
-from aiflow_ext.view.html import lines, table, text
+from aiflow_ext.view.html import lines, scrolled, sign_and_word, table, text
 from aiflow_ext.view.log import log_html
 from aiflow_ext.view.seen import Edge, Job, jobs_of
 from aiflow_ext.view.style import PAGE, STYLE
 from aiflow_ext.view.table import jobs_table
 from aiflow_ext.view.timeline import timeline_svg
-from aiflow_ext.view.words import counted, duration, shortened, sign_and_word, totals
+from aiflow_ext.view.words import counted, duration, shortened, totals
 
 MOST_FAILED = 20  # failed jobs that are told of at length, with the ends of their logs
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -93,10 +93,10 @@ def report_html(report: Report) -> str:
         *_head(run, jobs, report.now),
         *(f'<p class="remark">{text(each)}</p>' for each in report.remarks),
         *_failures(report, jobs, place),
-        *_section("Graph", _legend(), _scrolled(graph_svg(jobs, report.edges, now=report.now, link=place.__getitem__))),
+        *_section("Graph", _legend(), scrolled(graph_svg(jobs, report.edges, now=report.now, link=place.__getitem__))),
         *_section("Timeline", "<p>In the platforms' own times: dotted, waiting; outlined, queued; filled, running.</p>",
-                  _scrolled(_timeline(report, jobs, place.__getitem__))),
-        *_section("Jobs", _scrolled(jobs_table(run["jobs"], now=report.now, anchor=lambda name: place[name][1:]))),
+                  scrolled(_timeline(report, jobs, place.__getitem__))),
+        *_section("Jobs", scrolled(jobs_table(run["jobs"], now=report.now, anchor=lambda name: place[name][1:]))),
         *_pictures(report.pictures),
         *_made_of(run.get("provenance") or {}),
         *_again(run, jobs),
@@ -121,10 +121,6 @@ def _section(title: str, *parts: str) -> Iterator[str]:
     yield f"<section><h2>{text(title)}</h2>"
     yield from parts
     yield "</section>"
-
-
-def _scrolled(part: str) -> str:
-    return f'<div class="scrolled" tabindex="0">{part}</div>'
 
 
 def _head(run: Mapping[str, Any], jobs: Sequence[Job], now: float) -> Iterator[str]:
@@ -213,7 +209,7 @@ def _made_of(provenance: Mapping[str, Any]) -> Iterator[str]:
             of = ", ".join(each.get("jobs") or ("the workflow",))
             cells = (each["name"], shortened(str(each["value"]), 300), each.get("from") or "", shortened(of, 200))
             rows.append([text(cell) for cell in cells])
-        yield _scrolled(table(("parameter", "value", "from", "jobs"), rows))
+        yield scrolled(table(("parameter", "value", "from", "jobs"), rows))
     yield "<dl>"
     for name, version in (provenance.get("versions") or {}).items():
         yield f"<dt>{text(name)}</dt><dd>{text(version)}</dd>"

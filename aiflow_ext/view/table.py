@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.model.resources import cpu_text
-from aiflow_ext.view.html import table, text
-from aiflow_ext.view.words import counted, duration, interest, shortened, sign_and_word, size_text, state_of
+from aiflow_ext.view.html import sign_and_word, table, text
+from aiflow_ext.view.words import counted, duration, of_most_interest, shortened, size_text, state_of
 
 MOST = 2000  # rows; of more jobs, those of most interest
 _LONGEST = 300  # characters of a reason
@@ -29,10 +29,7 @@ def jobs_table(
         anchor: the ``id`` of a job's row, by the job's key; None: rows have none.
         most: of more jobs than this, those that run or failed are shown first, and the rest is counted.
     """
-    shown = jobs
-    if len(jobs) > most:
-        chosen = sorted(range(len(jobs)), key=lambda place: interest(state_of(jobs[place]["state"])))[:most]
-        shown = [jobs[place] for place in sorted(chosen)]
+    shown = of_most_interest(jobs, most, lambda job: state_of(job["state"]))
     anchors = [] if anchor is None else [anchor(job["name"]) for job in shown]
     left_out = ""
     if len(jobs) > len(shown):

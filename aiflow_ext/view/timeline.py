@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from aiflow_ext.view.html import svg_begin, text
 from aiflow_ext.view.seen import Attempt, Edge, Job
-from aiflow_ext.view.words import SIGNS, counted, duration, interest, shortened, word_of
+from aiflow_ext.view.words import SIGNS, counted, duration, of_most_interest, shortened, word_of
 
 MOST = 200  # jobs that have a row; of more, those of most interest
 _LABEL, _SPAN, _RIGHT = 210, 760, 30  # widths in pixels: names, the time itself, and room for the last sign
@@ -37,10 +37,7 @@ def timeline_svg(
         link: the address that a job's name leads to, by its key; None: it leads nowhere.
         most: of more jobs than this, those that run or failed are shown first, and the rest is counted.
     """
-    shown = jobs
-    if len(jobs) > most:
-        chosen = sorted(range(len(jobs)), key=lambda place: interest(jobs[place].state))[:most]
-        shown = [jobs[place] for place in sorted(chosen)]
+    shown = of_most_interest(jobs, most, lambda job: job.state)
     upstream = _upstream(jobs, edges)
     moments = [moment for job in shown for each in job.attempts for moment in each[2:5] if isinstance(moment, float)]
     begin, end = min([started_at, *moments]), max([until, started_at, *moments])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from aiflow_ext.model.states import JobState
 
+T = TypeVar("T")
 # A state is never told by its colour alone. These characters have no coloured (emoji) form.
 SIGNS = {
     JobState.INIT: "\u00b7",  # middle dot
@@ -25,12 +27,6 @@ def state_of(name: str) -> JobState:
     return JobState.__members__.get(name, JobState.INIT)
 
 
-def sign_and_word(name: str) -> str:
-    """A state as HTML: its sign and its word, in its colour."""
-    state = state_of(name)
-    return f'<span class="state {state}"><span aria-hidden="true">{SIGNS[state]}</span> {word_of(state)}</span>'
-
-
 def word_of(state: JobState) -> str:
     """A state as people read it: a job without an attempt is waiting."""
     return "waiting" if state is JobState.INIT else str(state)
@@ -40,6 +36,14 @@ def interest(state: JobState) -> int:
     """The sort key of a job where not all can be shown: running jobs first, then failed ones, successes last."""
     places = {"RUNNING": 0, "SKIPPED": 4, "INIT": 5, "FINISHED": 9}
     return places.get(state, 1 if state.failed else 3 if state.ended else 2)
+
+
+def of_most_interest(jobs: Sequence[T], most: int, state: Callable[[T], JobState]) -> Sequence[T]:
+    """At most ``most`` of these jobs, those of most interest, in the order that they had."""
+    if len(jobs) <= most:
+        return jobs
+    chosen = sorted(range(len(jobs)), key=lambda place: interest(state(jobs[place])))[:most]
+    return [jobs[place] for place in sorted(chosen)]
 
 
 def duration(start: float | None, end: float | None) -> str:
