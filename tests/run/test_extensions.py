@@ -10,6 +10,7 @@ import time
 
 import pytest
 from dist_info import install
+from nine_methods import plugin_of_nine_methods
 from patience import PATIENCE
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -477,29 +478,18 @@ def test_an_extension_that_closes_or_replaces_stdout_spoils_neither_output_nor_e
 
 
 def test_a_job_that_its_plugin_refuses_to_generate_again_is_not_tried_again(project, run_json, cli_env, tmp_path):
-    source = """
-        import aiflow_ext as af
-        from aiflow_ext.engines import CmdLineEngine
-        class Platform(af.AbstractPlatform):
-            @staticmethod
-            def platform(): return "fickle"
-        class Plugin(af.AbstractJobPlugin):
-            generated = 0
-            def generate(self, sub_graph, project_desc):
-                self.generated += 1
-                if self.generated > 1:
-                    raise ValueError("not twice")
-                return af.AbstractJob(af.JobContext(), sub_graph.config)
-            def generate_job_resource(self, job): pass
-            def submit_job(self, job): pass
-            def stop_job(self, job): pass
-            def cleanup_job(self, job): pass
-            def job_type(self): return af.AbstractJob
-            def job_config_type(self): return af.AbstractJobConfig
-            def platform(self): return Platform
-            def engine(self): return CmdLineEngine
-        """
-    install(tmp_path / "site", "fickle", {"job_plugins": {"fickle.cmd_line": "fickle:Plugin"}}, {"fickle.py": source})
+    fickle = """
+
+class Fickle(Plugin):
+    generated = 0
+    def generate(self, sub_graph, project_desc):
+        self.generated += 1
+        if self.generated > 1:
+            raise ValueError("not twice")
+        return super().generate(sub_graph, project_desc)
+"""
+    source = plugin_of_nine_methods("fickle", more=fickle)
+    install(tmp_path / "site", "fickle", {"job_plugins": {"fickle.cmd_line": "fickle:Fickle"}}, {"fickle.py": source})
     project.jobs('with af.job("a"): af.cmd("true")', "a: {platform: fickle, engine: cmd_line, retries: 2}\n")
     record = run_json(project, env={**cli_env, "PYTHONPATH": str(tmp_path / "site")})
     (attempt,) = record["jobs"]["a"]["attempts"]

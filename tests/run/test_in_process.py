@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
 from pathlib import Path
 
 import pytest
 from interrupted import until
+from nine_methods import plugin_of_nine_methods
 from patience import PATIENCE
 
 import aiflow_ext as af
@@ -201,24 +201,7 @@ def test_the_signal_that_ended_a_command_is_recorded(project):
 
 
 def test_what_cannot_run_in_process_is_named_with_its_line_before_anything_starts(project, cli, stranger):
-    source = """
-        import aiflow_ext.plugin as af
-        class Queue(af.AbstractPlatform):
-            platform = staticmethod(lambda: "queue")
-        class Odd(af.AbstractEngine):
-            engine = staticmethod(lambda: "odd")
-        class Plugin(af.AbstractJobPlugin):
-            def generate(self, sub_graph, project_desc): return af.BaseJob()
-            def generate_job_resource(self, job): pass
-            def submit_job(self, job): pass
-            def stop_job(self, job): pass
-            def cleanup_job(self, job): pass
-            def job_type(self): return af.BaseJob
-            def job_config_type(self): return af.BaseJobConfig
-            def platform(self): return Queue
-            def engine(self): return Odd
-    """
-    stranger("odd", textwrap.dedent(source), {"queue.odd": "Plugin"})
+    stranger("odd", plugin_of_nine_methods("queue", "odd"), {"queue.odd": "Plugin"})
     body = """
     with af.job("serve"): af.cmd("sleep 100")
     with af.job("strange"): af.node("odd")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from nine_methods import plugin_of_nine_methods
 
 from tests.run.test_interrupts import start, until
 from tests.run.test_observe import gate_of, wait_for
@@ -22,57 +23,18 @@ kept = []
 while True:
     kept.append(bytearray(b"x" * (16 << 20)))
 """
-NINE = """
+NINE = plugin_of_nine_methods("nine", more="""
 import os
-from pathlib import Path
 
-import aiflow_ext.plugin as af
-
-
-class Nine(af.AbstractPlatform):
-    resources = ("memory",)
-
-    @staticmethod
-    def platform():
-        return "nine"
+Platform.resources = ("memory",)
 
 
-class Engine(af.AbstractEngine):
-    @staticmethod
-    def engine():
-        return "cmd_line"
-
-
-class Plugin(af.AbstractJobPlugin):
-    def generate(self, sub_graph, project_desc):
-        return af.BaseJob(af.JobContext(), sub_graph.config)
-
-    def generate_job_resource(self, job):
-        pass
-
+class Eater(Plugin):
     def submit_job(self, job):
         with open(os.environ["SEEN"], "a") as file:
             print(job.job_config.memory, os.environ["AIFLOW_MEMORY"], file=file)
         bytearray(1 << 60)
-
-    def stop_job(self, job):
-        pass
-
-    def cleanup_job(self, job):
-        pass
-
-    def job_type(self):
-        return af.BaseJob
-
-    def job_config_type(self):
-        return af.BaseJobConfig
-
-    def platform(self):
-        return Nine
-
-    def engine(self):
-        return Engine
-"""
+""")  # fmt: skip
 
 
 def job_of(project, config, command=FAILS):
@@ -168,7 +130,7 @@ def test_a_job_whose_memory_has_grown_waits_until_it_fits(project, run_json, cli
 
 
 def test_the_config_of_a_hosted_plugin_has_the_memory_that_has_grown(project, run_json, stranger):
-    seen = stranger("nine", NINE, {"nine.cmd_line": "Plugin"})
+    seen = stranger("nine", NINE, {"nine.cmd_line": "Eater"})
     project.jobs(
         'with af.job("job"): af.cmd("true")', "job: {platform: nine, memory: 1Mi, retries: 1, grow: {memory: 2}}\n"
     )

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from nine_methods import plugin_of_nine_methods
 from own_watch import plugin_that_watches
 
 MIB = 1 << 20
@@ -72,54 +73,30 @@ def test_memory_that_grows_after_a_failure_is_recorded_for_each_attempt(project,
     assert [each["memory_asked"] for each in attempts] == [64 * MIB, 128 * MIB]
 
 
-NINE = """
-import subprocess
-import aiflow_ext.plugin as af
-from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
-
-
-class Remote(af.AbstractPlatform):
-    @staticmethod
-    def platform():
-        return "remote"
-
-
-class Plugin(af.AbstractJobPlugin):
-    def generate(self, sub_graph, project_desc): return af.BaseJob(af.JobContext(), sub_graph.config)
-    def generate_job_resource(self, job): pass
-    def submit_job(self, job): return subprocess.run(["/bin/true"], check=True) and None
-    def stop_job(self, job): pass
-    def cleanup_job(self, job): pass
-    def job_type(self): return af.BaseJob
-    def job_config_type(self): return af.BaseJobConfig
-    def platform(self): return Remote
-    def engine(self): return LocalCmdLineJobPlugin().engine()
-"""
-
-
 def test_what_an_attempt_host_has_used_is_not_told_as_the_jobs_own(project, run_json, stranger, cli_env):
-    stranger("remote", NINE, {"remote.cmd_line": "Plugin"})
+    stranger("remote", plugin_of_nine_methods("remote"), {"remote.cmd_line": "Plugin"})
     project.jobs('with af.job("far"): af.cmd("true")', "'*': {platform: remote}")
     (attempt,) = run_json(project, env=cli_env)["jobs"]["far"]["attempts"]
     assert attempt["usage_source"] == "attempt host"
 
 
-OWN_KEYS = (
-    NINE.replace("return af.BaseJobConfig", "return Config")
-    + """
+OWN_KEYS = """
 
 class Config(af.BaseJobConfig):
     def __init__(self, memory: str = "1Gi", cpu: str = "half", **kwargs):
         super().__init__(**kwargs)
         self.memory, self.cpu = memory, cpu
+
+
+class OwnKeys(Plugin):
+    def job_config_type(self): return Config
 """
-)
 
 
 def test_a_plugin_may_give_keys_of_its_own_the_names_of_those_that_attempts_record(
     project, run_json, stranger, cli_env
 ):
-    stranger("remote", OWN_KEYS, {"remote.cmd_line": "Plugin"})
+    stranger("remote", plugin_of_nine_methods("remote", more=OWN_KEYS), {"remote.cmd_line": "OwnKeys"})
     project.jobs('with af.job("far"): af.cmd("true")', "'*': {platform: remote}")
     record = run_json(project, env=cli_env)
     (attempt,) = record["jobs"]["far"]["attempts"]
