@@ -189,7 +189,7 @@ def test_ordinary_user_can_do_it_all_and_has_the_folder_to_himself(tmp_path_fact
     candidates = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
     python = next((path for path in candidates if usable(path, user)), None)
     if python is None:
-        pytest.skip("no Python 3.10 that an ordinary user may run")
+        pytest.skip("there is no Python 3.10 or newer here that an ordinary user may run")
     import tempfile
 
     with tempfile.TemporaryDirectory() as top:
@@ -222,8 +222,11 @@ def full_kit(tmp_path: Path, make_kit: Any) -> Iterator[Any]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a file system needs root")
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root; CI runs this as root")
+    mounted = subprocess.run(mount, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine lets root mount no tmpfs: {mounted.stderr.decode()}")
     kit = make_kit(folder)
     yield kit
     # Until its records are saved the supervisor does not leave.
