@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dist_info import install
+from dist_info import declared, install
 
 from aiflow_ext.testing.complaint import PAGES as PAGES_OF_SECTIONS
 
@@ -213,8 +213,7 @@ def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path)
 
 def installed(distribution: Path, site: Path) -> Path:
     """The folder in which the distribution whose sources these are is installed."""
-    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    meta = tomllib.loads((distribution / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    meta = declared(distribution)["project"]
     groups = {group.partition(".")[2]: names for group, names in meta["entry-points"].items()}
     install(site, meta["name"], groups, version=meta["version"])
     package = meta["name"].replace("-", "_")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import textwrap
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 EntryPoints = Mapping[str, Mapping[str, str]]
+
+
+def declared(folder: Path) -> dict[str, Any]:
+    """What the pyproject.toml of a distribution's folder says."""
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    said: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    return said
 
 
 def install(

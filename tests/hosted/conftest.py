@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from commands import CommandServer
-from dist_info import wheel
+from dist_info import declared, wheel
 from patience import PATIENCE
 from throwaway import make_environment, pip_install
 
@@ -44,8 +42,7 @@ wraps = zoo_extension:Wraps
 
 def example_wheel(folder: Path) -> Path:
     """The example's wheel, as its own pyproject.toml says: a build backend would have to be downloaded."""
-    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
+    said = declared(EXAMPLE)
     project, modules = said["project"], said["tool"]["setuptools"]["py-modules"]
     groups = {group.removeprefix("aiflow_ext."): entries for group, entries in project["entry-points"].items()}
     files = {f"{name}.py": EXAMPLE / f"{name}.py" for name in modules}

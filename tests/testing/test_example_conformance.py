@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dist_info import declared
 
 pytestmark = pytest.mark.thorough
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup"
 
 
 def test_the_example_reaches_level_base(kit_runner: Any, tmp_path: Path) -> None:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    advertised = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"]
+    advertised = declared(EXAMPLE)["project"]["entry-points"]
     kit = kit_runner(
         tmp_path,
         [EXAMPLE / "aiflow_ext_nohup.py"],
