@@ -157,8 +157,9 @@ def test_a_stream_job_needs_a_folder_for_its_state_that_pods_reach(project: Any)
     assert config["execution.checkpointing.dir"] == "s3://b/c"
 
 
-def test_a_stream_job_begins_with_the_savepoint_that_is_named_or_the_latest(project: Any) -> None:
-    keys: dict[str, Any] = {"exec_mode": "STREAM", "savepoints": "/v/s", "checkpoints": "file:///v/c",
+@pytest.mark.parametrize("checkpoints", ["file:///v/c", "file:/v/c"])
+def test_a_stream_job_begins_with_the_savepoint_that_is_named_or_the_latest(project: Any, checkpoints: str) -> None:
+    keys: dict[str, Any] = {"exec_mode": "STREAM", "savepoints": "/v/s", "checkpoints": checkpoints,
                             "volumes": [{"mount": "/v", "claim": "c"}]}  # fmt: skip
     assert restored(rendered(project, **keys)) == ["", ""]
     assert restored(rendered(project, restore_from="s3://b/s-1", **keys)) == ["", "s3://b/s-1"]

@@ -20,6 +20,7 @@ from aiflow_ext.plugin.engines import edges, placeholders, read_whole, text_at, 
 from aiflow_ext_flink.authoring import PROGRAMS
 from aiflow_ext_flink.config import FlinkKeys
 
+_FILE = re.compile("^file:(//)?(?=/)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _MANIFEST, _LARGEST_MANIFEST = "META-INF/MANIFEST.MF", 1 << 20  # bytes of it that are read
 _LONGEST = 1000  # characters of a class's name
@@ -138,6 +139,11 @@ def python_words(python: str, script: str, py_files: Sequence[str], args: Sequen
 def is_url(path: str) -> bool:
     """Whether a path is a URL, which the cluster reads."""
     return _URL.match(path) is not None
+
+
+def path_of(said: str) -> str:
+    """A path, also where it is said as a URL: ``file:/x``, ``file:///x``; any other URL as it is."""
+    return _FILE.sub("", said)
 
 
 def program_of(sub_graph: AISubGraph, project: ProjectDesc) -> Program:

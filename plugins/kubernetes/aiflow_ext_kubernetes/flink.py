@@ -17,7 +17,7 @@ from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import JVM, configuration, has_tls, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import earlier_ids, flink_id
-from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, program_of, python_words
+from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, path_of, program_of, python_words
 from aiflow_ext_kubernetes import (
     archive,
     flink_artifacts,
@@ -289,9 +289,9 @@ def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iter
     latest = keys_of(config).restore_from == LATEST
     for each in ["*"] if latest else earlier_ids(context):
         if not is_remote(checkpoints):
-            yield f"{_path(checkpoints)}/{each}/chk-*/_metadata"
+            yield f"{path_of(checkpoints)}/{each}/chk-*/_metadata"
         if not is_remote(savepoints):
-            yield f"{_path(savepoints)}/savepoint-{each[:6]}-*/_metadata"
+            yield f"{path_of(savepoints)}/savepoint-{each[:6]}-*/_metadata"
 
 
 def _arguments(job: KubernetesFlinkJob) -> list[str]:
@@ -378,10 +378,6 @@ def _placed(path: str) -> str:
 def _name(path: str) -> str:
     """The file's name as a key of a ConfigMap."""
     return re.sub(r"[^-._a-zA-Z0-9]", "_", os.path.basename(path))
-
-
-def _path(url: str) -> str:
-    return url.removeprefix("file://")
 
 
 def _url(path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
 from aiflow_ext_flink.ids import earlier_ids, flink_id
-from aiflow_ext_flink.program import DRIVERS, Program, is_url, program_of
+from aiflow_ext_flink.program import DRIVERS, Program, is_url, path_of, program_of
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.flink_attempt import ask_to_stop, refused_to_stop
@@ -252,7 +251,7 @@ def _elsewhere(name: str, config: FlinkKeys, program: Program) -> Iterator[Probl
 
 def _folder(root: str, said: str) -> str:
     """A folder that the config says: a path of this machine, also where it is said as a URL; or the URL of another."""
-    path = re.sub("^file:(//)?(?=/)", "", said)
+    path = path_of(said)
     return path if is_url(path) else str(Path(root, os.path.expanduser(path)))
 
 

@@ -7,7 +7,6 @@ What its process is asked and answers is in files of the attempt's folder: ``sto
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_na
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import artifacts, read_whole
 from aiflow_ext_flink import session
-from aiflow_ext_flink.program import Filled, Program, is_url
+from aiflow_ext_flink.program import Filled, Program, is_url, path_of
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of, state_of
 
@@ -135,9 +134,9 @@ class Attempt:
             return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
         if said == "latest":
             return None
-        if said is None or not self.sees_files or (is_url(said) and not said.startswith("file:")):
+        if said is None or not self.sees_files or is_url(path_of(said)):
             return said
-        if not Path(re.sub("^file:(//)?(?=/)", "", said)).exists():
+        if not Path(path_of(said)).exists():
             raise Failed(f"restore_from names {said}, which is not there")
         return said
 
