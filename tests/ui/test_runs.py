@@ -107,6 +107,8 @@ def test_the_log_of_another_container_is_named_and_read(page: Any, ended: str) -
     [("nothing", "there is no run"), ("../../etc", "Not Found"), ("{run}/log?job=none&attempt=1", "has no job 'none'"),
      ("{run}/log?job=first&attempt=7", "there is no attempt 7"), ("{run}/log?job=first&attempt=0", "no attempt 0"),
      ("{run}/log?job=first&attempt=x", "attempt is 'x'"),
+     ("{run}/request?job=none", "has no job 'none'"), ("{run}/request?job=first&attempt=7", "there is no attempt 7"),
+     ("{run}/request?job=first&attempt=-2", "no attempt -2"),
      ("{run}/log?job=first&attempt=1&stream=../../../state.db", "no log of a container"),
      ("{run}/log?job=first&attempt=1&stream=driver.log", "no log of a container")],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from aiflow_ext.model.errors import ConfigError, PlatformError, UnreachableError
 from aiflow_ext.model.names import container_log
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import Observed
-from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.find import attempt_of, job_of
 from aiflow_ext.run.store.records import AttemptRecord
 
 CHUNK = 1 << 20
@@ -87,16 +87,15 @@ def sources(
     record = observed.record
     found = []
     for name in jobs or record.jobs:
-        if name not in record.jobs:
-            raise no_such_job(record.run_id, name, record.jobs)
-        attempts = record.jobs[name].attempts
-        if attempt is not None and jobs and attempt > len(attempts):
-            raise ConfigError(f"job {name!r} has had {_attempts(len(attempts))}: there is no attempt {attempt}")
-        chosen = attempts[attempt - 1 : attempt] if attempt is not None else attempts[-1:]
+        attempts = job_of(record, name).attempts
+        if attempt is not None and jobs:
+            chosen = [attempt_of(record, name, attempt)]
+        else:
+            chosen = attempts[attempt - 1 : attempt] if attempt is not None else attempts[-1:]
         found += [LogSource(observed, each, stream, patient) for each in chosen]
     if attempt is not None and not jobs and not found:
         most = max(len(job.attempts) for job in record.jobs.values())
-        raise ConfigError(f"no job of run {record.run_id} has had more than {_attempts(most)}")
+        raise ConfigError(f"no job of run {record.run_id} has had more than {most} attempt{'' if most == 1 else 's'}")
     return found
 
 
@@ -108,10 +107,6 @@ def kept_containers(attempt: AttemptRecord) -> list[str]:
     except OSError:
         return []
     return [name[len(before) : -len(after)] for name in names if name.startswith(before) and name.endswith(after)]
-
-
-def _attempts(number: int) -> str:
-    return f"{number} attempt{'' if number == 1 else 's'}"
 
 
 def whole_lines(source: LogSource, rest: bytearray, *, ended: bool) -> Iterator[list[bytes]]:

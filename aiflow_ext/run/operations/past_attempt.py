@@ -15,7 +15,7 @@ from aiflow_ext.run.planning.attempt_job import given
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.provenance import digest_of
 from aiflow_ext.run.planning.snapshot import WHOLE, needs_files
-from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.find import job_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.translate.files import ProjectFiles
 
@@ -55,9 +55,7 @@ def past_attempt(observed: Observed, job: str, number: int | None = None) -> Pas
     that attempt.
     """
     run = observed.record
-    if job not in run.jobs:
-        raise no_such_job(run.run_id, job, run.jobs)
-    attempts = run.jobs[job].attempts
+    attempts = job_of(run, job).attempts
     number = number or len(attempts)
     if not 0 < number <= len(attempts):
         had = f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}" if attempts else "no attempt"

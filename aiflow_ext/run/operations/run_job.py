@@ -14,7 +14,7 @@ from aiflow_ext.run.operations.settings import Setting, defaults_of, leaves
 from aiflow_ext.run.planning.attempt_job import attempt_job
 from aiflow_ext.run.planning.snapshot import copy_of
 from aiflow_ext.run.platforms.plugin_adapter import adapter_for
-from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.find import attempt_of, job_of
 from aiflow_ext.translate.common import ALIASES
 
 
@@ -25,12 +25,10 @@ def settings_of(observed: Observed, job: str) -> tuple[list[Setting], str | None
     without the line. Raises ConfigError for a job that the run lacks.
     """
     record = observed.record
-    if job not in record.jobs:
-        raise no_such_job(record.run_id, job, record.jobs)
+    unset = job_of(record, job).defaults
     written = decode(observed.store.planned(observed.run_id, [job])[job]["settings"])
     _, options = observed.store.plan(observed.run_id)
     place = origins(record, copy_of(observed.folder), options, {job: written})
-    unset = record.jobs[job].defaults
     found: list[Setting] = []
     for key, value in written.items():
         if value is None or key in unset:
@@ -55,17 +53,17 @@ def request_of(observed: Observed, job: str, attempt: int | None = None) -> dict
         job: the job's key.
         attempt: its number; None: the latest, or the first where there has been none yet.
 
-    Raises ConfigError for a job that the run lacks, what the plugin raises as an AiflowError, and SecretError where a
-    secret's value stands in it.
+    Raises ConfigError for a job or an attempt that the run lacks, what the plugin raises as an AiflowError, and
+    SecretError where a secret's value stands in it.
     """
     record = observed.record
-    if job not in record.jobs:
-        raise no_such_job(record.run_id, job, record.jobs)
-    attempts = record.jobs[job].attempts
+    sent = job_of(record, job).last
+    if sent is not None and attempt is not None:
+        sent = attempt_of(record, job, attempt)
     plan = observed.stored.holding([job])
     planned = plan.jobs[job]
-    if attempts:
-        adapter, made = generated(observed.stored, record, attempts[-1 if attempt is None else attempt - 1])
+    if sent is not None:
+        adapter, made = generated(observed.stored, record, sent)
     else:
         adapter, made = adapter_for(planned, plan.desc), attempt_job(plan, record, job, 1)
     request = adapter.render(made)

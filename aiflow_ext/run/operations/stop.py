@@ -12,7 +12,7 @@ from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.refresh import PolledAttempt, attached, note_stopped
 from aiflow_ext.run.store.doorbell import ring
-from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.find import job_of
 from aiflow_ext.run.store.in_process import process_of
 from aiflow_ext.run.store.ledger import BEING_STOPPED, JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.store.lock import DriverLock, is_stopped
@@ -37,8 +37,8 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
     a run that is driven in process.
     """
     record = observed.record
-    if job is not None and job not in record.jobs:
-        raise no_such_job(record.run_id, job, record.jobs)
+    if job is not None:
+        job_of(record, job)
     if observed.driver is not None:
         _refuse_in_process(record)
         observed.store.requests.add(record.run_id, "stop", job, grace)

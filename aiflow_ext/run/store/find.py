@@ -16,6 +16,7 @@ from aiflow_ext.model.spelling import near
 from aiflow_ext.regular_file import open_regular, open_to_append
 from aiflow_ext.run.store.database import has_database
 from aiflow_ext.run.store.lock import holder
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
 from aiflow_ext.translate.project_root import project_root
@@ -99,6 +100,22 @@ def no_such_job(run_id: str, job: str, jobs: Iterable[str]) -> ConfigError:
     names = list(jobs)
     hint = near(job, names) or f"its jobs are {', '.join(names)}"
     return ConfigError(f"run {run_id} has no job {job!r}", hint=hint)
+
+
+def job_of(record: RunRecord, job: str) -> JobRecord:
+    """A job of a run, by its key. Raises ConfigError where the run has none."""
+    if job not in record.jobs:
+        raise no_such_job(record.run_id, job, record.jobs)
+    return record.jobs[job]
+
+
+def attempt_of(record: RunRecord, job: str, number: int) -> AttemptRecord:
+    """An attempt of a job of a run, by its number. Raises ConfigError where there is none."""
+    attempts = job_of(record, job).attempts
+    if not 1 <= number <= len(attempts):
+        had = f"{len(attempts)} attempt{'' if len(attempts) == 1 else 's'}"
+        raise ConfigError(f"job {job!r} has had {had}: there is no attempt {number}")
+    return attempts[number - 1]
 
 
 def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
