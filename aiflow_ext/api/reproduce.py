@@ -31,6 +31,7 @@ from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import observe
 from aiflow_ext.run.operations.outputs import places_in
 from aiflow_ext.run.operations.past_attempt import PastAttempt, check_code, past_attempt
+from aiflow_ext.run.planning.added_variables import added_variables
 from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.run.store.ownership import refuse_foreign
 
@@ -221,7 +222,8 @@ def prepare(
     try:
         secrets.use(past.plan.host)
         values, taken = _variables(past, ask)
-        made.env = {**os.environ, **values}
+        added = added_variables(past.plan.host, past.context, past.plan.traceparent)
+        made.env = {**os.environ, **added, **values}
         found = chosen(python, past)
         facts = facts_of(found.path, made.env)
         made._bring_inputs()

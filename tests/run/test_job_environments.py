@@ -96,6 +96,16 @@ def test_a_driver_that_comes_back_gives_the_variables_of_the_process_that_began_
     assert project.log("b").decode() == f"{project.run_folder.name} b 1 parent\n"
 
 
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["run", "in-process"])
+def test_a_job_in_process_and_one_that_is_reproduced_have_the_variables_of_the_run(project, cli, added, options):
+    project.jobs("with af.job('a'): af.cmd('echo $ADDED $SECOND $OWN')", CONFIG.format("local"))
+    assert cli("run", project.root, *options, env=added).returncode == 0
+    log = project.log("a").decode()
+    assert log == f"{project.run_folder.name} a 1 parent second own\n"
+    again = cli("reproduce", "latest", "a", "--project", project.root, env={**added, "TRACEPARENT": "another"})
+    assert (again.returncode, again.stdout) == (0, log)
+
+
 def test_the_page_shows_a_job_with_the_variables_that_it_was_given(project, cli, added) -> None:
     project.jobs("with af.job('a'): af.cmd('echo $ADDED')", CONFIG.format("local"))
     assert cli("run", project.root, env=added).returncode == 0

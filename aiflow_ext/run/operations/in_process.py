@@ -27,6 +27,7 @@ from aiflow_ext.run.operations.failed import RunFailedError
 from aiflow_ext.run.operations.job_output import JobOutput
 from aiflow_ext.run.operations.new_run import NewRun, new_run, run_options
 from aiflow_ext.run.operations.render import check_recorded
+from aiflow_ext.run.planning.added_variables import added_variables
 from aiflow_ext.run.planning.attempt_job import failed_jobs
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, attempt_folder
@@ -115,8 +116,10 @@ class InProcessRun:
         name, ledger = planned.name, self._ledger
         attempt = ledger.attempt(job, attempt_folder(self.record.folder, name, 1))
         context = self.plan.context(name, self.record.run_id, self.record.folder)
-        context.native_id = own_native_id()
         context.failed_jobs = failed_jobs(planned, self.record)
+        context.environment = added_variables(self.plan.host, context, self.plan.traceparent)
+        context.native_id = own_native_id()
+        env = {**context.environment, **self._env[name]}
         with importing, ExitStack() as output:  # one job at a time, in all threads
             try:
                 prepare_folder(attempt.folder)
@@ -128,7 +131,7 @@ class InProcessRun:
             ledger.move(attempt, JobState.RUNNING, step="acknowledged")
             self._flush()
             before = _spent()
-            ended = self._jobs[name].run(context, self._env[name], self._examine)
+            ended = self._jobs[name].run(context, env, self._examine)
         self._end(attempt, ended, _usage(before, _spent()))
         if ended.exit_code == 0 and mounted_in(work := f"{attempt.folder}/work") is None:
             shutil.rmtree(work, ignore_errors=True)
@@ -213,6 +216,7 @@ def prepare_in_process(
     jobs, env = _made(plan)
     options = run_options(jobs=None, fail_fast=fail_fast, sets=sets, params=params, config=config, profile=profile)
     new = new_run(plan, options, only=only, from_run=from_run, firing=firing)
+    new.plan.traceparent = options["traceparent"]
     return InProcessRun(new, jobs, env, fail_fast=fail_fast, listener=listener, examine=examine)
 
 
