@@ -35,6 +35,7 @@ class Cluster:
         self.before_list: Callable[[str], None] = lambda path: None  # called before a list is answered
         self.before_log: Callable[[str], str | None] = lambda pod: None  # why its node does not give a pod's log
         self.pod_status: dict[str, Any] | None = None  # what a new pod's status is instead
+        self.said = ["said"]  # the lines of stdout of a job
         self.container_logs: dict[str, str] = {}  # of containers that are not called job
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
@@ -189,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(500, {"reason": "InternalError", "message": words})
             return
         tag = tag_of(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"])
-        lines: tuple[str, ...] = (f"{tag}+", "said", f"{tag}.", f"{tag}:complained", f"{tag};")
+        lines: tuple[str, ...] = (f"{tag}+", *self.cluster.said, f"{tag}.", f"{tag}:complained", f"{tag};")
         if container != CONTAINER:
             lines = (f"{self.cluster.container_logs[container]}{' before' if previous else ''}",)
         self._raw(200, "".join(f"2026-01-01T00:00:00.{number:09}Z {line}\n"

@@ -233,6 +233,43 @@ def test_the_log_of_a_taskmanager_that_has_failed_is_kept(project: Any, cluster:
     assert "complained" in shown.stdout
 
 
+def test_a_scripts_log_that_its_node_is_slow_to_give_holds_up_no_other_job(project: Any, cluster: Cluster) -> None:
+    written(project, f"{PYTHON}\nwith af.job('b'):\n    af.flink(sql='SELECT 1')")
+    config = json.loads((project.root / "workflow.yaml").read_text())
+    (project.root / "workflow.yaml").write_text(json.dumps({"*": config["a"]}))
+    cluster.said = ["Traceback (most recent call last):", '  File "job.py", line 1, in <module>', "KeyError: 'x'"]
+    resume, pods, done = cluster.resume, dict[str, str](), list[bool]()
+
+    def status_with(state: dict[str, Any]) -> dict[str, Any]:
+        return {"phase": "Running", "containerStatuses": [{"name": "job", "state": state, "started": True}]}
+
+    def resumed(path: str, patch: dict[str, Any]) -> Any:
+        job = cluster.objects[path]["metadata"]
+        failed = {**COMPLETED["terminated"], "exitCode": 1, "message": "Python process exits with code: 1"}
+        fails = job["labels"]["aiflow-ext/job"] == "a"
+        cluster.pod_status = status_with({"terminated": failed} if fails else {"running": {"startedAt": STARTED}})
+        pods["a" if fails else "b"] = f"{job['name']}-pod"
+        return resume(path, patch)
+
+    def before_log(pod: str) -> None:
+        """The other job ends while the node is silent, and its pod is removed once that has been seen."""
+        if pod != pods["a"] or done:
+            return
+        with cluster.changed:
+            assert cluster.changed.wait_for(lambda: "b" in pods, PATIENCE)
+            path = f"/api/v1/namespaces/default/pods/{pods['b']}"
+            assert cluster.changed.wait_for(lambda: path in cluster.objects, PATIENCE)
+            cluster.put(path, {**cluster.objects[path], "status": status_with(COMPLETED)})
+            done.append(cluster.changed.wait_for(lambda: path not in cluster.objects, PATIENCE))
+
+    cluster.resume, cluster.before_log = resumed, before_log  # type: ignore[method-assign, assignment]
+    record = prepare_run(project.root).driver.run()
+    assert done == [True]
+    found = {name: job.last for name, job in record.jobs.items()}
+    assert found["a"] is not None
+    assert (str(found["a"].state), found["a"].reason) == ("FAILED", "KeyError: 'x'")
+
+
 # -- how it ends ----------------------------------------------------------------------------------------------------
 
 

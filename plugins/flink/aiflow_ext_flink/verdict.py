@@ -104,6 +104,11 @@ def python_error(log: str) -> str | None:
     return (_python_line(text) or None) if "Traceback (most recent call last)" in text else None
 
 
+def is_told_by_program(reason: str) -> bool:
+    """Whether a script has failed, of which Flink tells the exit code alone."""
+    return any(each in reason for each in _SCRIPT_ENDED)
+
+
 def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> str:
     """The reason of a failure; of a script that has raised, which Flink tells by its exit code alone, its exception.
 
@@ -111,7 +116,7 @@ def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> st
         reason: what Flink tells.
         logs: the attempt's, as ``AbstractJobHandler.logs``. PlatformError of it is as if nothing had been printed.
     """
-    if not any(each in reason for each in _SCRIPT_ENDED):
+    if not is_told_by_program(reason):
         return reason
     printed, offset = b"", 0
     with contextlib.suppress(PlatformError):

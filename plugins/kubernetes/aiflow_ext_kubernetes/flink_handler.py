@@ -9,12 +9,11 @@ from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_flink import session
 from aiflow_ext_flink.rest import FlinkRest, Refused
-from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.flink_rest import ProxiedRest
 from aiflow_ext_kubernetes.flink_session import rest_of
-from aiflow_ext_kubernetes.handler import KubernetesHandler, note_stopping
-from aiflow_ext_kubernetes.objects import job_at, job_path, pods_of, send_if_there
-from aiflow_ext_kubernetes.server import MERGE_PATCH, server_of
+from aiflow_ext_kubernetes.handler import KubernetesHandler
+from aiflow_ext_kubernetes.objects import job_at, pods_of
 
 SAVES_WITHIN = 600.0  # seconds in which a savepoint must be complete: Flink's own limit for a checkpoint
 ENDS_WITHIN = 60.0  # seconds in which the JobManager ends after the savepoint of a stop
@@ -62,10 +61,7 @@ class KubernetesFlinkHandler(KubernetesHandler):
         rest = self._rest()
         if session.status(rest, job_id) not in MAY_RUN:
             return False
-        mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
-        send_if_there(server_of(self.target), "PATCH", job_path(self.target, self.native_id), mark,
-                      content_type=MERGE_PATCH)  # fmt: skip
-        note_stopping(self.folder)
+        self._mark_stopped()
         try:
             self._await_savepoint(rest, job_id, rest.stop(job_id, self.savepoints, drain=self.drain))
         except PlatformError:

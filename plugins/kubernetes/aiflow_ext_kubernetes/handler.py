@@ -102,10 +102,7 @@ class KubernetesHandler(AbstractJobHandler):
             status.is_ended(job) or (pods and status.status_of(self.native_id, job, pods).event.state.ended)
         ):
             return True
-        server = server_of(self.target)
-        note_stopping(self.folder)  # for a watch that does not see the Job once more before it is gone
-        mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
-        send_if_there(server, "PATCH", job_path(self.target, self.native_id), mark, content_type=MERGE_PATCH)
+        self._mark_stopped()
         # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
         keeping = [self._end_pod(pod, grace) for pod in pods]
         delete_job(self.target, self.native_id, foreground=True)
@@ -115,6 +112,14 @@ class KubernetesHandler(AbstractJobHandler):
             thread.join()
         self._confirm(grace)
         return True
+
+    def _mark_stopped(self) -> None:
+        """Record that the end that follows is a stop: with the Job, for any client, and on this machine, for a watch
+        that does not see the Job once more before it is gone."""
+        note_stopping(self.folder)
+        mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
+        send_if_there(server_of(self.target), "PATCH", job_path(self.target, self.native_id), mark,
+                      content_type=MERGE_PATCH)  # fmt: skip
 
     def _end_pod(self, pod: Mapping[str, Any], grace: float) -> threading.Thread:
         """Delete a pod, and return the thread that keeps its log, which goes with it."""
