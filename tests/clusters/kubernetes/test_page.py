@@ -54,7 +54,7 @@ def test_a_run_is_followed_and_resumed_and_stopped_in_the_page(
             browser.click(".panel [role=tab]", "Request")
             browser.see("localhost/busybox:1", ".panel")
             browser.screenshot(SHOTS / "kubernetes.png")
-            browser.click(".run > .tools .actions button", "Stop")
+            browser.click(".page > .tools .actions button", "Stop")
             browser.click("dialog button.act")
             browser.see("STOPPED", "h1")
             assert browser.complaints() == []
