@@ -22,11 +22,12 @@ def jar(project):
 
 @pytest.fixture
 def server() -> Iterator:
-    """Answers each GET with what its ``content`` is."""
+    """Answers each GET with what its ``content`` is, or its ``configuration``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            data = self.server.content  # type: ignore[attr-defined]
+            configured = self.path == "/jobmanager/config"
+            data = self.server.configuration if configured else self.server.content  # type: ignore[attr-defined]
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -36,6 +37,7 @@ def server() -> Iterator:
             pass
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.content, made.configuration = b'{"flink-version": "2.3.0"}', b"[]"  # type: ignore[attr-defined]
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
     made.shutdown()
@@ -93,6 +95,28 @@ def test_what_a_session_cluster_cannot_be_given_is_named_with_its_place(project,
     assert done.returncode == 3
     assert words in done.stderr
     assert "workflow." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("configuration", "more", "refused"),
+    [
+        ('[{"key": "rest.port", "value": "8081"}]', "", True),
+        ('[{"key": "rest.port", "value": "8081"}]', ", on_stop: cancel", False),
+        ('[{"key": "rest.port", "value": "8081"}]', ", savepoints: 's3://b/s'", False),
+        ('[{"key": "state.savepoints.dir", "value": "s3://b/s"}]', "", False),
+        ('{"errors": ["not found"]}', "", False),
+    ],
+)
+def test_a_stream_whose_stop_would_have_no_folder_for_its_savepoint_is_named_before_the_run(
+    project, jar, cli, server, configuration, more, refused
+):
+    server.configuration = configuration.encode()
+    written(project, f"0.0.0.0:{server.server_port}", more=f", exec_mode: STREAM{more}")  # no address of this machine
+    done = cli("doctor", project.root)
+    assert (done.returncode == 6) == refused, done.stderr
+    words = "job 'count': stopping it takes a savepoint, and neither the job nor the session cluster 0.0.0.0:"
+    assert (f"{words}{server.server_port} has a folder" in done.stdout + done.stderr) == refused
+    assert ("workflow.py:" in done.stdout + done.stderr) == refused
 
 
 def test_what_is_rendered_has_the_job_s_own_configuration_and_needs_no_flink_here(project, jar, cli):

@@ -90,6 +90,12 @@ class FlinkRest:
         """The cluster's ``flink-version`` and the like."""
         return self._object("GET", "/config")
 
+    def configuration(self) -> dict[str, str]:
+        """The keys that the JobManager is configured with; those of secrets have other values."""
+        found = self._ask("GET", "/jobmanager/config")
+        entries = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return {str(each.get("key")): str(each.get("value")) for each in entries}
+
     def application(self, application_id: str) -> dict[str, Any]:
         """One application of an application cluster, with the ``jobs`` that its program has submitted."""
         return self._object("GET", f"/applications/{_quoted(application_id)}")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiflow_ext.plugin import BaseJobConfig, ExecutionMode, PlatformError, Problem
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext_flink.config import FlinkKeys
-from aiflow_ext_flink.configuration import STREAM
+from aiflow_ext_flink.configuration import STREAM, stop_mode
 from aiflow_ext_flink.home import VERSION
 from aiflow_ext_flink.program import Program, is_url
 from aiflow_ext_flink.rest import FlinkRest, Refused, Unreachable
@@ -24,6 +24,7 @@ SUBMITS_TWICE = (
     "the program submits a second Flink job, and may submit one to a session cluster: make two jobs of it, put INSERTs "
     "of SQL into one STATEMENT SET, or give it a cluster of its own"
 )
+SAVEPOINT_FOLDER = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")  # Flink's key, and its former name
 _ENDED = ("FINISHED", "FAILED", "CANCELED")
 _LINKAGE = ("NoSuchMethodError", "NoSuchFieldError", "NoClassDefFoundError", "ClassNotFoundException",
             "IncompatibleClassChangeError", "AbstractMethodError", "UnsupportedClassVersionError",
@@ -77,15 +78,28 @@ def problems(name: str, config: BaseJobConfig, program: Program) -> Iterator[Pro
         )
 
 
-def problem_of(address: str, rest: FlinkRest | None = None) -> Problem | None:
-    """What is wrong with a session cluster: it does not answer, is none of Flink's, or is of another major version.
+def platform_problems(jobs: Iterable[tuple[BaseJobConfig, Program, FlinkRest]]) -> Iterator[Problem]:
+    """What is wrong with the session clusters of jobs, of which each is asked once; and with jobs there.
 
     Args:
-        address: of its REST API, as the config says it.
-        rest: that, where it is not reached at this address.
+        jobs: the config of each, with FlinkKeys; what it runs; and the REST API of its cluster.
     """
+    usable: dict[str, bool] = {}
+    for config, program, rest in jobs:
+        assert isinstance(config, FlinkKeys)
+        if rest.url not in usable:
+            problem = _problem_of(str(config.session), rest)
+            usable[rest.url] = problem is None
+            yield from [] if problem is None else [problem]
+        if usable[rest.url] and (problem := _savepoint_problem(config, program, rest)) is not None:
+            yield problem
+
+
+def _problem_of(address: str, rest: FlinkRest) -> Problem | None:
+    """What is wrong with a session cluster: it does not answer, is none of Flink's, or is of another major version.
+    ``address`` is what the config says."""
     try:
-        version = str((rest or FlinkRest(address)).config().get("flink-version") or "")
+        version = str(rest.config().get("flink-version") or "")
     except PlatformError as error:
         hint = "jobmanager: host:port is the REST address of a Flink cluster, whose port is 8081 by default"
         return Problem(f"the session cluster {address} cannot be used: {error.message}", hint=hint)
@@ -95,6 +109,28 @@ def problem_of(address: str, rest: FlinkRest | None = None) -> Problem | None:
         return Problem(f"the session cluster {address} runs Flink {version}, and jobs are submitted to Flink 2 alone",
                        hint=f"name a cluster of Flink {VERSION}")  # fmt: skip
     return None
+
+
+def _savepoint_problem(config: BaseJobConfig, program: Program, rest: FlinkRest) -> Problem | None:
+    """A job that a stop has take a savepoint, where neither its config nor that of its session cluster has a folder
+    for it: Flink would refuse each stop."""
+    assert isinstance(config, FlinkKeys)
+    address = str(config.session)
+    if stop_mode(config) == "cancel" or config.savepoints is not None or is_here(address):
+        return None
+    try:
+        configured = rest.configuration()
+    except PlatformError:  # it answers other questions: then each stop has its word on this
+        return None
+    if not configured or any(configured.get(key) for key in SAVEPOINT_FOLDER):
+        return None
+    return Problem(
+        f"job {program.node.job!r}: stopping it takes a savepoint, and neither the job nor the session cluster "
+        f"{address} has a folder for savepoints",
+        program.where,
+        "name one that the cluster's processes reach (savepoints: s3://bucket/name), or have it stopped without one "
+        f"(on_stop: cancel); the cluster's own key is {SAVEPOINT_FOLDER[0]}",
+    )
 
 
 def configuration(config: BaseJobConfig, *, checkpoints: str | None) -> dict[str, str]:

@@ -129,7 +129,7 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
-        context, address = job.job_context, keys_of(job.job_config).session
+        context, address = job.job_context, _config(job).session
         assert context is not None
         if address is not None:  # an attempt whose pod was killed may have left its job
             rest = flink_session.rest_of(target_of_job(job), address)
@@ -144,27 +144,26 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
         context = job.job_context
         assert context is not None
         target = target_of_job(job)
-        if (address := keys_of(job.job_config).session) is not None:
+        if (address := _config(job).session) is not None:
             session.end_job(flink_session.rest_of(target, address), flink_id(context))
         keep_helpers(target, context.work_folder, all_pods_of(target, str(context.native_id)), "taskmanager")
         super().cleanup_job(job)
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
-        """As for any job; and whether the session clusters that jobs name answer."""
+        """As for any job; and whether the session clusters that jobs name answer, and have what the jobs need."""
         found = [*super().check_platform(jobs)]
-        named = {(target_of_job(job, record=False), address) for job in jobs
-                 if (address := keys_of(job.job_config).session) is not None}  # fmt: skip
         if not found:  # the session clusters are asked through the API server
-            asked = [session.problem_of(each, flink_session.rest_of(target, each)) for target, each in named]
-            found += [each for each in asked if each is not None]
+            found += session.platform_problems(
+                (config, job.program, flink_session.rest_of(target_of_job(job, record=False), config.session))
+                for job in map(_flink, jobs) if (config := _config(job)).session is not None
+            )  # fmt: skip
         return found
 
     # -- what is sent -----------------------------------------------------------------------------------------------
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:
-        flink, config, context, bundle = _flink(job), job.job_config, job.job_context, job.bundle
-        assert isinstance(config, KubernetesFlinkJobConfig)
+        flink, config, context, bundle = _flink(job), _config(job), job.job_context, job.bundle
         assert context is not None
         restored = None if config.restore_from == LATEST else config.restore_from
         earlier = [*_earlier(flink, *self._folders(flink))]
@@ -183,8 +182,7 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
     def _session_sending(
         self, job: KubernetesFlinkJob, address: str, earlier: list[str], restored: str | None
     ) -> manifest.Sending:
-        config, context, found = job.job_config, job.job_context, flink_session.address_of(address)
-        assert isinstance(config, KubernetesFlinkJobConfig)
+        config, context, found = _config(job), job.job_context, flink_session.address_of(address)
         assert context is not None
         argv = flink_session_shell.command(
             found.host, found.port, flink_id(context), job.program.kind, _options(job), _session_arguments(job),
@@ -199,7 +197,7 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
         return manifest.Sending(outer, given, archive.where(job.bundle, context), self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
-        made, keys = super()._job(job, sent), keys_of(job.job_config)
+        made, keys = super()._job(job, sent), _config(job)
         if keys.session is not None:
             assert job.job_context is not None
             found, job_id = flink_session.address_of(keys.session), flink_id(job.job_context)
@@ -212,7 +210,7 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
         from aiflow_ext_kubernetes import sending
 
         ours = self._job(job, self._sending(job))
-        if keys_of(job.job_config).session is not None:
+        if _config(job).session is not None:
             sending.create_owned(target, "configmaps", self._session_config_map(_flink(job), ours), made)
             return
         service = sending.create_owned(target, "services", flink_objects.service_of(ours), made)
@@ -221,30 +219,28 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
 
     def _others_shown(self, job: KubernetesJob) -> dict[str, Any]:
         ours = self._job(job, self._sending(job))
-        if keys_of(job.job_config).session is not None:
+        if _config(job).session is not None:
             return {"config_map": self._session_config_map(_flink(job), ours)}
         config_map = self._config_map(_flink(job), ours, "${server:the Service's clusterIP}")
         return {"service": flink_objects.service_of(ours), "config_map": config_map}
 
     def _config_map(self, job: KubernetesFlinkJob, made: Mapping[str, Any], address: str) -> dict[str, Any]:
-        context, config = job.job_context, job.job_config
+        context, config = job.job_context, _config(job)
         assert context is not None
-        assert config is not None
         savepoints, checkpoints = self._folders(job)
         found = configuration(
             config, flink_id(context), archive=f"file://{flink_objects.ARCHIVE}", savepoints=savepoints,
             checkpoints=checkpoints, restore_from=None,
         )  # fmt: skip
         found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
-        found["execution.state-recovery.ignore-unclaimed-state"] = keys_of(config).allow_non_restored_state
+        found["execution.state-recovery.ignore-unclaimed-state"] = config.allow_non_restored_state
         found.setdefault("env.java.opts.all", " ".join(JVM))
         return flink_objects.config_map_of(made, {**found, **flink_objects.addresses(address)}, _files(job))
 
     def _session_config_map(self, job: KubernetesFlinkJob, made: Mapping[str, Any]) -> dict[str, Any]:
-        context, config = job.job_context, job.job_config
+        context, config = job.job_context, _config(job)
         assert context is not None
-        assert config is not None
-        checkpoints, address = keys_of(config).checkpoints, flink_session.address_of(str(keys_of(config).session))
+        checkpoints, address = config.checkpoints, flink_session.address_of(str(config.session))
         found: dict[str, Any] = {
             "env.java.opts.all": " ".join(JVM),
             **session.configuration(config, checkpoints=None if checkpoints is None else _url(checkpoints)),
@@ -259,13 +255,12 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
 
     def _folders(self, job: KubernetesFlinkJob) -> tuple[str, str]:
         """The URLs of the folders for savepoints and for checkpoints."""
-        shared, keys = self._checkpoints(job) or f"{manifest.WORK}/state", keys_of(job.job_config)
+        shared, keys = self._checkpoints(job) or f"{manifest.WORK}/state", _config(job)
         return _url(keys.savepoints or f"{shared}/savepoints"), _url(keys.checkpoints or f"{shared}/checkpoints")
 
     def _handler(self, job: af.BaseJob) -> KubernetesFlinkHandler:
-        context, config = job.job_context, job.job_config
+        context, config = job.job_context, _config(job)
         assert context is not None
-        assert isinstance(config, KubernetesFlinkJobConfig)
         saves = stop_mode(config) != "cancel"
         where: dict[str, Any] = {
             "drain": stop_mode(config) == "drain", "kubeconfig": config.kubeconfig, "context": config.context,
@@ -281,12 +276,11 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
 
 def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iterator[str]:
     """Patterns of the state of a STREAM job's earlier attempts, and of earlier runs where the latest is asked for."""
-    context, config = job.job_context, job.job_config
+    context, config = job.job_context, _config(job)
     assert context is not None
-    assert config is not None
     if config.exec_mode is not ExecutionMode.STREAM:
         return
-    latest = keys_of(config).restore_from == LATEST
+    latest = config.restore_from == LATEST
     for each in ["*"] if latest else earlier_ids(context):
         if not is_remote(checkpoints):
             yield f"{path_of(checkpoints)}/{each}/chk-*/_metadata"
@@ -296,10 +290,9 @@ def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iter
 
 def _arguments(job: KubernetesFlinkJob) -> list[str]:
     """The arguments of Flink's ``standalone-job.sh``."""
-    program, config = job.program, job.job_config
-    assert config is not None
+    program, config = job.program, _config(job)
     args = _filled(job).args
-    jars = [_placed(each) for each in keys_of(config).jars]
+    jars = [_placed(each) for each in config.jars]
     if program.kind == "jar":
         main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
         jars.insert(0, _placed(str(program.file)))
@@ -315,20 +308,17 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
 
 def _options(job: KubernetesFlinkJob) -> list[str]:
     """Options of ``flink run``. A STREAM program's client does not wait for its job, which the script follows."""
-    config = job.job_config
-    assert config is not None
-    keys = keys_of(config)
+    config = _config(job)
     return [
         *(["-d"] if config.exec_mode is ExecutionMode.STREAM else []),
-        *([] if keys.parallelism is None else ["-p", str(keys.parallelism)]),
-        *(["-n"] if keys.allow_non_restored_state else []),
+        *([] if config.parallelism is None else ["-p", str(config.parallelism)]),
+        *(["-n"] if config.allow_non_restored_state else []),
     ]
 
 
 def _session_arguments(job: KubernetesFlinkJob) -> list[str]:
     """The other arguments of ``flink run``; of SQL, those of its class."""
-    program, config = job.program, job.job_config
-    assert config is not None
+    program, config = job.program, _config(job)
     if program.kind == "sql":
         return _sql_words(job)
     args, file = _filled(job).args, flink_session.placed(_placed(str(program.file)))
@@ -346,16 +336,14 @@ def _sql_words(job: KubernetesFlinkJob) -> list[str]:
 
 def _filled(job: KubernetesFlinkJob) -> Filled:
     """The program's words with plain values put in. Those of artifacts remain: the runner puts them in."""
-    assert job.job_config is not None
     kept = {name: f"{{{name}}}" for name in names_of(job.program)}
-    return job.program.filled(kept, job.job_config.properties)
+    return job.program.filled(kept, _config(job).properties)
 
 
 def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
     """The program's files that travel, by name."""
-    program, config = job.program, job.job_config
-    assert config is not None
-    paths = [*keys_of(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
+    program, config = job.program, _config(job)
+    paths = [*config.jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
     found = {_name(path): _content(path, program) for path in paths if not is_url(path)}
     if program.sql is not None and job.bundle is None:
         found["job.sql"] = str(_filled(job).sql).encode()
@@ -387,3 +375,8 @@ def _url(path: str) -> str:
 def _flink(job: af.BaseJob) -> KubernetesFlinkJob:
     assert isinstance(job, KubernetesFlinkJob)
     return job
+
+
+def _config(job: af.BaseJob) -> KubernetesFlinkJobConfig:
+    assert isinstance(job.job_config, KubernetesFlinkJobConfig)
+    return job.job_config

@@ -120,11 +120,11 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
 
     def stop_job(self, job: af.BaseJob) -> None:
         super().stop_job(job)
-        if (address := _keys(job).session) is not None:
+        if (address := _config(job).session) is not None:
             session.end_job(FlinkRest(address), _id(job))
 
     def cleanup_job(self, job: af.BaseJob) -> None:
-        if (address := _keys(job).session) is not None:  # what is left where its process was killed
+        if (address := _config(job).session) is not None:  # what is left where its process was killed
             rest = FlinkRest(address)
             session.end_job(rest, _id(job))
             session.remove_jars(rest, _id(job))
@@ -143,14 +143,16 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
 
     @af.hookimpl
     def attach(self, job: af.BaseJob) -> FlinkHandler:
-        assert job.job_config is not None
-        return FlinkHandler(_native_id(job), stop_mode(job.job_config) != "cancel", _keys(job).session, _id(job))
+        return FlinkHandler(_native_id(job), stop_mode(_config(job)) != "cancel", _config(job).session, _id(job))
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Iterator[Problem]:
         """Whether Flink, Java and, for scripts, PyFlink are on this machine, and whether session clusters answer."""
         told: set[str] = set()
-        for job in {_needs(job): job for job in map(_flink, jobs)}.values():
+        found = [*map(_flink, jobs)]
+        yield from session.platform_problems((config, job.program, FlinkRest(config.session)) for job in found
+                                             if (config := _config(job)).session is not None)  # fmt: skip
+        for job in {_needs(job): job for job in found}.values():
             for problem in _lacking(job):
                 if str(problem) not in told:
                     told.add(str(problem))
@@ -164,9 +166,8 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
 
     def _payload(self, job: LocalJob) -> bytes:
         assert isinstance(job, LocalFlinkJob)
-        context, config, program = job.job_context, job.job_config, job.program
+        context, config, program = job.job_context, _config(job), job.program
         assert context is not None
-        assert isinstance(config, LocalFlinkJobConfig)
         environment, native_id, id = _environment(config), _native_id(job), flink_id(context)
         shared = supervised.checkpoints(native_id)
         project = job.bundle.archive.home(Path(str(context.run_folder), "bundle")) / "project"
@@ -281,20 +282,15 @@ def _flink(job: af.BaseJob) -> LocalFlinkJob:
 
 def _needs(job: LocalFlinkJob) -> tuple[Any, ...]:
     """Equal for jobs that need the same of this machine: an interpreter is asked once, not for each job."""
-    config = job.job_config
-    assert isinstance(config, LocalFlinkJobConfig)
+    config = _config(job)
     return job.program.kind, config.session, config.python, tuple(sorted(_environment(config).items()))
 
 
 def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
-    config = job.job_config
-    assert isinstance(config, LocalFlinkJobConfig)
+    config = _config(job)
     kind = job.program.kind
-    if config.session is not None:
-        problem = session.problem_of(config.session)
-        yield from [] if problem is None else [problem]
-        if kind == "jar":  # it needs nothing of this machine
-            return
+    if config.session is not None and kind == "jar":  # it needs nothing of this machine
+        return
     environment, python = _environment(config), interpreter(config.python)
     home: Path | None = None
     try:
@@ -329,8 +325,8 @@ def _without_pyflink(python: str, environment: Mapping[str, str]) -> Iterator[Pr
         yield Problem(f"the python {python} has no PyFlink", hint=hint)
 
 
-def _keys(job: af.BaseJob) -> FlinkKeys:
-    assert isinstance(job.job_config, FlinkKeys)
+def _config(job: af.BaseJob) -> LocalFlinkJobConfig:
+    assert isinstance(job.job_config, LocalFlinkJobConfig)
     return job.job_config
 
 

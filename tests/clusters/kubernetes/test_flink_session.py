@@ -259,6 +259,7 @@ def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
         },
         {"expires": {"start_within": 20}},
         exec_mode="STREAM",
+        on_stop="cancel",
         **FREQUENT,
     )
     run = begun(project, cli)
