@@ -34,7 +34,8 @@ class Cluster:
         asked: what the ResourceManager was asked for: method, path and query, in order.
         files_asked: how many requests the file system had.
         files: path -> content, as the file system has them.
-        logs: whether the node has the logs of containers; logs_asked: how often it was asked for them.
+        logs: whether the node has the logs of containers; logs_asked: how often it was asked for them; stdout: each
+            container's.
         scheduler, settings: the ResourceManager's report of queues, and properties.
         permissions: of each folder, by its path.
         created: the paths of all files that were ever written or renamed to, in order.
@@ -64,7 +65,7 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
-        self.logs, self.logs_asked = True, 0
+        self.logs, self.logs_asked, self.stdout = True, 0, b"hello\n"
         queue = {"queueName": "default", "state": "RUNNING"}
         self.scheduler: dict[str, Any] = {"queueName": "root", "queues": {"queue": [queue]}}
         self.settings = {"yarn.log-aggregation-enable": "true"}
@@ -162,6 +163,14 @@ class Cluster:
             ended = {"state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": int(self.clock() * 1000)}
             self._apps[native_id] |= {**ended, "diagnostics": Outcome(EXIT, exit_code=0).diagnostics()}
 
+    def end_flink(self, native_id: str, how: str) -> None:
+        """The Flink program of this application, which runs, ends so: ``FINISHED`` or an exception of Java."""
+        with self._lock:
+            (started,) = [each for each in self.files if each.endswith(f"/{native_id}/started")]
+            folder = started.rpartition("/")[0]
+            name = json.loads(self.files[f"{folder}/config.yaml"])["cluster.id"]
+            self._flink_ends(self._apps[native_id], folder, name, how)
+
     def forget(self) -> None:
         """The ResourceManager is another one now, and its state store is empty."""
         with self._lock:
@@ -186,7 +195,7 @@ class Cluster:
             self.logs_asked += "/logs/" in path
             if not self.logs:
                 return 404, {}, {}
-            text = b"hello\n" if path.endswith("/stdout") else b""
+            text = self.stdout if path.endswith("/stdout") else b""
             log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
             return (200, log, {}) if "/logs/" in path else (404, {}, {})
         if path.startswith("/jobs/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from cluster_server import Cluster
 from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_run
+from aiflow_ext_yarn.flink_application import READING
 from aiflow_ext_yarn.flink_libraries import digest, libraries
 
 ADDRESSES = {"resource_manager": "http://rm.invalid:8088", "webhdfs": "http://nn.invalid:9870", "user": "ada"}
@@ -175,6 +177,38 @@ def test_the_reason_of_a_failure_is_flinks_root_cause(workflow: Any, cluster: Cl
     assert (attempt["state"], attempt["reason"]) == ("FAILED", "IllegalStateException: row seven is bad")
     assert attempt["disruption"] is False
     assert cluster.logs_asked == 2  # for stdout and stderr: of what it ran with Flink writes nothing
+
+
+def test_a_script_whose_output_takes_long_to_come_holds_up_no_other_job(
+    project: Any, home: Path, cluster: Cluster
+) -> None:
+    """Its reason is in what it has printed; the jobs beside it go on while that is downloaded."""
+    _jar(project.root / "job.jar", "com.acme.Main")
+    (project.root / "job.py").write_text("")
+    told = {"platform": "yarn", "engine": "flink", "flink_home": str(home), "user": "ada",
+            "resource_manager": cluster.url, "webhdfs": cluster.url}  # fmt: skip
+    project.jobs(
+        "with af.job('script'): af.flink(python='job.py')\n"
+        "with af.job('other'): af.flink(jar='job.jar', entry_class='com.acme.Main')",
+        json.dumps({"*": told}),
+    )
+    cluster.flink, cluster.stdout = None, b"Traceback (most recent call last):\nValueError: no such table: sales\n"
+    run = prepare_run(project.root)
+    script, other, driver = run.record.jobs["script"], run.record.jobs["other"], driven(run.driver.run)
+    until(lambda: script.state.value == other.state.value == "RUNNING")
+    slow, there = str(script.attempts[0].native_id), threading.Event()
+    cluster.before = lambda path: (
+        None if slow[12:] not in path or "/logs/" not in path else there.wait(PATIENCE) and None
+    )
+    cluster.end_flink(slow, "RuntimeException: Python process exits with code: 1")
+    until(lambda: script.attempts[0].reason == READING)
+    cluster.end_flink(str(other.attempts[0].native_id), "FINISHED")
+    until(lambda: other.state.value == "FINISHED")
+    assert script.state.value == "RUNNING"
+    there.set()
+    driver.join(PATIENCE)
+    run.close()
+    assert (script.state.value, script.attempts[0].reason) == ("FAILED", "ValueError: no such table: sales")
 
 
 def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: Any, cluster: Cluster) -> None:

@@ -89,6 +89,13 @@ class Application(Jsonable):
             event.instance, event.node = container.id, container.host
         return event
 
+    def explained(self, event: AttemptEvent, report: Json) -> AttemptEvent:
+        """The event of its end, with what only its logs tell; while they are downloaded, that it goes on.
+
+        Called by the watch, where it must not hold up other attempts.
+        """
+        return event
+
     def _event(self, report: Json | None) -> AttemptEvent | None:
         if report is not None:
             if state_of(report) is not JobState.FAILED or outcome.LABEL in str(report.get("diagnostics") or ""):

@@ -6,15 +6,17 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
-from aiflow_ext.plugin.engines import Backoff, parse_json, poll, retry
+from aiflow_ext.plugin.engines import Backoff, parse_json, poll, read_log_file, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
 from aiflow_ext_yarn import http_failures, master
-from aiflow_ext_yarn.application import KILL_TIMEOUT, Application
+from aiflow_ext_yarn.application import AGGREGATION_TIMEOUT, KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.logs import Logs, container_of
 from aiflow_ext_yarn.reports import ENDED
 from aiflow_ext_yarn.states import EXPIRY, event_of
@@ -26,6 +28,9 @@ MOST_JOBS = 20  # of a program, whose archives are read
 SILENCE = (
     3600.0  # seconds after Flink's end in which its node or the file system must tell what became of the artifacts
 )
+SHORT = 2.0  # seconds that a poll waits for an attempt's logs: a command that polls once gets them, too
+DOWNLOADED = 2 * AGGREGATION_TIMEOUT  # seconds after the end in which a driver has its logs, or never
+READING = "its script has failed, and what it has printed is being read"
 KEEPING = "its program has ended, and its artifacts are being kept"
 NOT_KEPT = (
     f"its program has ended well, and its container ended before it had kept the artifacts; YARN gives it {EXPIRY}"
@@ -88,8 +93,6 @@ class FlinkApplication(Application):
         if found is None:
             return self._without_archive(event, report)
         event.state, event.reason = found.state, found.reason or event.reason
-        if found.state is JobState.FAILED:
-            event.reason = verdict.told_by_program(event.reason or "", self.logs) or None
         if found.state is JobState.FINISHED:
             event.exit_code, event.reason = 0, self._savepoint_words()
         elif found.state is JobState.STOPPED:  # only a stop of ours makes an attempt that
@@ -109,6 +112,17 @@ class FlinkApplication(Application):
             event.reason = f"its JobManager has ended: {verdict.root_cause(words[begin.start() :])}"
         return event
 
+    def explained(self, event: AttemptEvent, report: Json) -> AttemptEvent:
+        """Of a script that has raised, the exception in what it has printed, where that can be downloaded."""
+        if event.state is JobState.FAILED and verdict.is_told_by_program(event.reason or ""):
+            download = start_download(self, report)
+            download.join(SHORT)
+            if download.is_alive() and _since_end(report) < DOWNLOADED:
+                state = JobState.RUNNING if self.native_id in _running else JobState.QUEUED
+                return AttemptEvent(self.native_id, state, reason=READING)
+            event.reason = verdict.told_by_program(event.reason or "", partial(read_log_file, self.work_folder))
+        return event
+
     def _kept(self, report: Json) -> AttemptEvent:
         """The event of an application whose program has ended well: as its container has recorded it, once it has kept
         the artifacts; until then it runs."""
@@ -120,7 +134,7 @@ class FlinkApplication(Application):
                 return event_of(self.native_id, report, ended)
             if gone:
                 return AttemptEvent(self.native_id, JobState.FAILED, reason=NOT_KEPT)
-        if time.time() - float(report.get("finishedTime") or time.time() * 1000) / 1000 > SILENCE:
+        if _since_end(report) > SILENCE:
             return AttemptEvent(self.native_id, JobState.FAILED, reason=SILENT, disruption=True)
         return AttemptEvent(self.native_id, JobState.RUNNING, reason=KEEPING)
 
@@ -232,6 +246,11 @@ class FlinkApplication(Application):
             if rest.savepoint(job, number) is not None:
                 return
         raise PlatformError(f"its savepoint is not complete after {SAVEPOINT_TIMEOUT:g} s")
+
+
+def _since_end(report: Json) -> float:
+    """Seconds since an application has ended; 0 where that is not known."""
+    return time.time() - float(report.get("finishedTime") or time.time() * 1000) / 1000
 
 
 def _has_begun(job: Json) -> bool:

@@ -30,13 +30,14 @@ class _Download(threading.Thread):
                 pass  # the next reader tries again, and reports it
 
 
-def start_download(application: Application, report: dict[str, Any]) -> None:
-    """Start to download the logs of an attempt that has ended, in the background. Idempotent."""
+def start_download(application: Application, report: dict[str, Any]) -> threading.Thread:
+    """Start to download the logs of an attempt that has ended, in the background. Idempotent. Returns its thread."""
     with _lock:
-        if application.native_id in _downloads:
-            return
-        download = _downloads[application.native_id] = _Download(application, report)
-    download.start()
+        download = _downloads.get(application.native_id)
+        if download is None:
+            download = _downloads[application.native_id] = _Download(application, report)
+            download.start()
+    return download
 
 
 def finish_download(application: Application) -> bool:

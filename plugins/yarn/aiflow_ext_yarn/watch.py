@@ -108,6 +108,8 @@ class _Group:
             self.next_request.pop(native_id, None)
             self.backoff.pop(native_id, None)
         event = attempt.event(report)
+        if event is not None and event.state.ended and report is not None:
+            event = attempt.explained(event, report)
         if event is None and there:
             # The driver looks it up, and submits it again.
             self.seen.discard(native_id)
