@@ -12,6 +12,7 @@ from aiflow_ext.run.operations.start import Run, prepare
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
 from aiflow_ext.testing import crash
+from aiflow_ext.testing.adding import Adding
 from aiflow_ext.testing.client_attempt import word
 from aiflow_ext.testing.client_bare import BareCalls
 from aiflow_ext.testing.places import Place
@@ -28,6 +29,11 @@ class RunCalls(BareCalls):
         """Prepare a run."""
         self._run = prepare(self.project, jobs=jobs)
         return {"run": self._run.record.run_id, "folder": self._run.record.folder}
+
+    def do_add_variables(self) -> None:
+        """Have each attempt of the run get the variable ADDED, as from an installed job environment."""
+        assert self._run is not None
+        self._run.plan.host.job_environments = lambda: {"the kit": Adding()}  # type: ignore[method-assign]
 
     def do_take_up(self, run: str) -> None:
         """Prepare to resume a run that an earlier client has left."""

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from aiflow_ext.testing.adding import ADDED, added_for
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import Support
@@ -13,7 +14,7 @@ from aiflow_ext.testing.support import Support
 PROPERTIES: dict[str, Any] = {"kit_text": 'it\'s "q" $HOME é', "kit_number": 3, "kit_list": [1, {"two": None}]}
 TOLD = ("kit_text", "kit_number")
 VARIABLES = ("AIFLOW_RUN", "AIFLOW_JOB", "AIFLOW_ATTEMPT", "AIFLOW_PROPERTIES", "AIFLOW_WORK_FOLDER",
-             "AIFLOW_CHECKPOINT_DIR", "AIFLOW_MARK")  # fmt: skip
+             "AIFLOW_CHECKPOINT_DIR", "AIFLOW_MARK", ADDED)  # fmt: skip
 UNSET = "(unset)"
 
 
@@ -22,10 +23,11 @@ class Given(Support):
 
     @base
     def test_a_job_sees_who_it_is(self) -> None:
-        """Its ``AIFLOW_*`` variables, of each attempt; and each attempt begins in an empty folder of its own."""
+        """Its ``AIFLOW_*`` variables, of each attempt, and what an installed job environment adds to them; and each
+        attempt begins in an empty folder of its own."""
         names = ("first job", "second")
         work = self.jobs.fails_telling(VARIABLES).under(retries=1, properties=PROPERTIES)
-        record = self.trial.write(dict.fromkeys(names, work)).run()
+        record = self.trial.write(dict.fromkeys(names, work)).run(adding=True)
         variables = [_told(content) for content in self.trial.marks.contents("told")]
         seen = {(one.get("AIFLOW_JOB"), one.get("AIFLOW_ATTEMPT")): one for one in variables}
         wanted = {(name, number) for name in names for number in ("1", "2")}
@@ -40,6 +42,14 @@ class Given(Support):
             for variable, value, right in self._expected(one):
                 if not right:
                     self._wrong(f"{whose} sees {variable}={one[variable]}, and should see {value}")
+            if one[ADDED] != (added := added_for(name, number)):
+                complain(
+                    f"{self.name}: {whose} sees {ADDED}={one[ADDED]}, and should see {added}: a plugin that is "
+                    "installed has added it to the job's environment",
+                    "read job.job_config.env when the job is rendered and sent, and not in generate: the host adds "
+                    "these variables to it, of each attempt its own",
+                    "what-a-job-is-given",
+                )
             if one["left"] != "new":
                 complain(
                     f"{self.name}: {whose} finds in its current folder a file that an earlier attempt, or another "

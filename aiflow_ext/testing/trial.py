@@ -105,10 +105,17 @@ class Trial:
         client("open", run=self.runs[-1], job=job, number=number, native_id=native_id)
         return client
 
-    def run(self, jobs: int | None = None) -> dict[str, Any]:
-        """Run the project to its end; the run's record, jobs by name."""
+    def run(self, jobs: int | None = None, *, adding: bool = False) -> dict[str, Any]:
+        """Run the project to its end; the run's record, jobs by name.
+
+        Args:
+            jobs: how many at once; by default as many as any run.
+            adding: whether an installed job environment adds a variable to each attempt; by default none does.
+        """
         client = self.client()
         self.runs.append(client("prepare_run", jobs=jobs)["run"])
+        if adding:
+            client("add_variables")
         return by_name(self.drive(client))
 
     def drive(self, client: Client) -> dict[str, Any]:

@@ -147,6 +147,8 @@ WRONG = [
     ("wrong_base", "CleansEveryFolder", "test_a_stop_is_one_job_s", "recorded as"),
     ("wrong_base", "HidesWhoItIs", WHO, "see as AIFLOW_JOB and AIFLOW_ATTEMPT"),
     ("wrong_durable", "TellsNobody", WHO, "see as AIFLOW_JOB and AIFLOW_ATTEMPT"),
+    ("wrong_base", "KnowsItsConfigOnly", WHO, "has added it to the job's environment"),
+    ("wrong_durable", "TakesEnvWhileGenerating", WHO, "sees KIT_ADDED=(unset)"),
     ("wrong_base", "OneFolderForRetries", WHO, "a file that an earlier attempt"),
     ("wrong_base", "CheckpointsForEachAttempt", WHO, "one for all attempts of a job"),
     ("wrong_base", "TakesCommandsAsTheyAre", "test_a_job_gets_its_properties", "and the job sees"),

@@ -410,6 +410,14 @@ class HidesWhoItIs(RightBase):
         return super().run(job, env=env)
 
 
+class KnowsItsConfigOnly(RightBase):
+    """What is configured, and who it is, and nothing that was added."""
+
+    def run(self, job, **options):
+        added = job.job_context.environment
+        return super().run(job, env={name: value for name, value in os.environ.items() if name not in added})
+
+
 class OneFolderForRetries(RightBase):
     def run(self, job, **options):
         folder = Path(job.job_context.work_folder).parent / "shared"

@@ -364,6 +364,19 @@ class TellsNobody(RightDurable):
         return {"PWD": super()._variables(job)["PWD"]}
 
 
+class TakesEnvWhileGenerating(RightDurable):
+    """What the host adds to it afterwards does not reach the job."""
+
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        job.early = dict(sub_graph.config.env)
+        return job
+
+    def _process(self, job, env, base):
+        late = job.job_config.env.keys() - job.early
+        return super()._process(job, {name: value for name, value in env.items() if name not in late}, base)
+
+
 class IgnoresPython(RightDurable):
     def _argv(self, job):
         argv = super()._argv(job)
