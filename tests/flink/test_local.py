@@ -102,6 +102,7 @@ def test_folders_for_state_are_paths_or_urls(project, cli, flink_home, tmp_path,
         (", exec_mode: STREAM, retries: 1, checkpoints: 's3://b/x'", "a retry looks into folders of this machine"),
         (", restore_from: /sp/1", "has restore_from, and exec_mode BATCH"),
         (", jobmanager: 'flink'", "jobmanager must be host:port"),
+        (", jobmanager: 'https://flink:8081'", "jobs are submitted to session clusters without TLS alone"),
         (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),
     ],
 )

@@ -112,6 +112,7 @@ def test_state_folders_of_the_config_are_the_jobs_and_else_the_session_clusters(
     ("program", "keys", "said"),
     [
         (SQL, {"jobmanager": "localhost:8081"}, "would be the job's own pod"),
+        (SQL, {"jobmanager": "https://flink:8081"}, "session clusters without TLS alone"),
         (SQL, {"jars": ["job.jar"]}, "takes one jar"),
         (SQL, {"exec_mode": "STREAM", "restore_from": "latest"}, "looks into folders that the job's pod sees"),
         (SQL, {"taskmanagers": {"count": 2}}, "a session cluster has its own ones"),

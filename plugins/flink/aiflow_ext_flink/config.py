@@ -129,7 +129,13 @@ class FlinkKeys(Jsonable):
                 yield f"flink: {key!r} is an internal key of Flink's"
             elif any(char.isspace() for char in key) or not key:
                 yield f"flink: {key!r} is no key"
-        if self.session is not None and not _is_address(self.session):
+        if self.session is not None and self.session.startswith("https:"):
+            yield (
+                f"jobmanager: {self.session}: jobs are submitted to session clusters without TLS alone; name host:port "
+                "of a REST API that speaks plain HTTP, such as a proxy before the cluster, or take jobmanager out, so "
+                "that the job gets a cluster of its own"
+            )
+        elif self.session is not None and not _is_address(self.session):
             yield (
                 "jobmanager must be host:port of a session cluster's REST address, such as flink:8081, or "
                 f"{{memory: ...}}, not {self.session!r}"

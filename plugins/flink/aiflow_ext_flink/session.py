@@ -101,7 +101,10 @@ def _problem_of(address: str, rest: FlinkRest) -> Problem | None:
     try:
         version = str(rest.config().get("flink-version") or "")
     except PlatformError as error:
-        hint = "jobmanager: host:port is the REST address of a Flink cluster, whose port is 8081 by default"
+        hint = (
+            "jobmanager: host:port is the REST address of a Flink cluster; its port is 8081 by default, and it speaks "
+            "plain HTTP (security.ssl.rest.enabled is false)"
+        )
         return Problem(f"the session cluster {address} cannot be used: {error.message}", hint=hint)
     if not version:
         return Problem(f"what answers at {address} is no Flink: it does not tell its version")
