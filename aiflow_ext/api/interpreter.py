@@ -44,8 +44,8 @@ def chosen(python: str | None, past: PastAttempt) -> Chosen:
     """The interpreter for an attempt.
 
     Args:
-        python: the one that the user names; None: the one of the job's config, where its platform is this machine and
-            it is there, else this process's.
+        python: the one that the user names; None: the one of the job's config, where the attempt was on this machine
+            and that is there, else this process's, also for one that was in its client's process.
         past: the attempt.
 
     Raises PlatformError where ``python`` is not there.
@@ -56,7 +56,7 @@ def chosen(python: str | None, past: PastAttempt) -> Chosen:
             raise PlatformError(f"there is no interpreter {python!r}", hint="give its full path: --python PATH")
         return Chosen(found, [])
     named = past.planned.config.python
-    if named is None or past.planned.resolved.platform != LOCAL:
+    if named is None or past.platform != LOCAL:
         return Chosen(sys.executable, [])
     found = _found(named)
     if found is None:

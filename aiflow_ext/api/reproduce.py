@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from aiflow_ext.api.artifacts import errors_in_words
 from aiflow_ext.api.interpreter import check_pickles, chosen, facts_of
-from aiflow_ext.api.then_and_here import Difference, differences
+from aiflow_ext.api.then_and_here import LOCAL, Difference, differences
 from aiflow_ext.engines import artifacts
 from aiflow_ext.engines.bundle import Bundle, build_bundle
 from aiflow_ext.engines.command import one_command
@@ -246,10 +246,14 @@ def prepare(
 def _check_engine(past: PastAttempt, debugger: Sequence[str] | None) -> None:
     engine = past.planned.resolved.engine
     if engine not in ("python", "cmd_line"):
+        name, project = past.planned.name, past.plan.desc.root
+        here = shlex.join(["aiflow-ext", "run", project, "--only", name, "--set", f"{name}.platform={LOCAL}"])
         raise ConfigError(
-            f"job {past.planned.name!r} has the engine {engine!r}, whose jobs run on servers of their own: jobs of the "
-            "engines python and cmd_line can be reproduced",
-            hint=f"its logs: aiflow-ext logs {past.run.run_id} {past.planned.name}",
+            f"job {name!r} has the engine {engine!r}, whose jobs run on servers of their own: jobs of the engines "
+            "python and cmd_line can be reproduced",
+            hint=f"what it has printed: {shlex.join(['aiflow-ext', 'logs', past.run.run_id, name])}; what is sent: "
+            + shlex.join(["aiflow-ext", "render", project, name])
+            + (f"; as a job of this machine, if its plugin is installed: {here}" if past.platform != LOCAL else ""),
         )
     if engine != "python" and debugger:
         raise ConfigError(

@@ -32,11 +32,11 @@ def differences(past: PastAttempt, here: RanWith, more: Sequence[Difference]) ->
         here: what the interpreter on this machine runs with.
         more: differences that were found while it was prepared.
     """
-    platform, config = past.planned.resolved.platform, past.planned.config
+    platform, config = past.platform, past.planned.config
     found = []
-    if platform != LOCAL:
+    if platform not in (LOCAL, None):
         image = getattr(config, "image", None)
-        found.append(Difference("platform", f"{platform}, image {image}" if image else platform, "this machine"))
+        found.append(Difference("platform", f"{platform}, image {image}" if image else str(platform), "this machine"))
         if config.memory is not None:
             found.append(Difference("memory", f"at most {config.memory} bytes", "not limited"))
     then = _ran_with(past)
@@ -58,7 +58,7 @@ def differences(past: PastAttempt, here: RanWith, more: Sequence[Difference]) ->
 def _ran_with(past: PastAttempt) -> RanWith:
     """What the attempt ran with. Where it has not recorded that, a job of this machine had its client's Python."""
     found = ran_with_of(past.record.folder)
-    if found is None and past.planned.resolved.platform == LOCAL and past.planned.config.python is None:
+    if found is None and past.platform == LOCAL and past.planned.config.python is None:
         found = RanWith(python=_versions(past).get("python"))
     return found or RanWith()
 

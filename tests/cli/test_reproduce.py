@@ -13,6 +13,7 @@ import sys
 
 import pytest
 from interrupted import until
+from nine_methods import plugin_of_nine_methods
 from patience import PATIENCE
 from terminal import Terminal
 
@@ -211,6 +212,26 @@ def test_the_runs_own_code_runs_and_not_what_the_project_is_by_now(spoilt, repro
     done = reproduce(spoilt, "fails")
     assert done.stdout == "sums 6 table.csv s3cret\n"
     assert f'File "{spoilt.run_folder}/project/steps.py"' in done.stderr
+
+
+def test_a_job_of_a_cluster_that_ran_in_process_is_told_to_have_run_on_no_cluster(project, reproduce):
+    cluster = "{platform: kubernetes, memory: 1Gi, python: /nowhere/python, platforms: {kubernetes: {image: a/b:1}}}"
+    project.jobs('with af.job("numbers"): af.python(numbers)', f"numbers: {cluster}\n", STEPS)
+    run_project(project.root, in_process=True)
+    done = reproduce(project, "numbers")
+    assert done.returncode == 0
+    assert "what is not as it was then" not in done.stderr
+
+
+def test_a_job_of_another_engine_is_refused_with_what_there_is_instead(project, cli, cli_env, reproduce, stranger):
+    stranger("odd", plugin_of_nine_methods("queue", "odd"), {"queue.odd": "Plugin"})
+    project.jobs('with af.job("a b"): af.node("odd")', '"a b": {platform: queue}\n', "")
+    assert cli("run", project.root).returncode == 0
+    done = reproduce(project, "a b", PYTHONPATH=cli_env["PYTHONPATH"])
+    assert (done.returncode, done.stdout) == (3, "")
+    for words in (f"aiflow-ext logs {project.run_folder.name} 'a b'", f"aiflow-ext render {project.root} 'a b'",
+                  f"aiflow-ext run {project.root} --only 'a b' --set 'a b.platform=local'"):  # fmt: skip
+        assert words in done.stderr
 
 
 def test_code_that_was_changed_in_the_runs_folder_is_refused_before_anything_starts(spoilt, reproduce):

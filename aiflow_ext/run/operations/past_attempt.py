@@ -16,6 +16,7 @@ from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.provenance import digest_of
 from aiflow_ext.run.planning.snapshot import WHOLE, needs_files
 from aiflow_ext.run.store.find import job_of
+from aiflow_ext.run.store.in_process import process_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.translate.files import ProjectFiles
 
@@ -41,6 +42,11 @@ class PastAttempt(NamedTuple):
     project: ProjectDesc
     shown: str
     code: str | None
+
+    @property
+    def platform(self) -> str | None:
+        """The name of the platform that it has run on; None for its client's own process."""
+        return None if process_of(self.record) is not None else self.planned.resolved.platform
 
 
 def past_attempt(observed: Observed, job: str, number: int | None = None) -> PastAttempt:
