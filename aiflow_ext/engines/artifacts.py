@@ -13,7 +13,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -201,33 +201,43 @@ def fetch(url: str, folder: Path) -> Fetched:
 
     Raises ArtifactError and AwayError as :func:`load`.
     """
+    fetched, file = fetch_opened(url, folder)
+    file.close()
+    return fetched
+
+
+def fetch_opened(url: str, folder: Path) -> tuple[Fetched, IO[bytes]]:
+    """As :func:`fetch`, with the file that was checked, at its begin: another one may be at its path since."""
     record = record_of(url)
     if record is None:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed")
     source = f"{url}/{record.file}"
     kept = bytearray() if record.form in _IN_MEMORY else None
-    try:
-        local = _local(source)
-        if local is None:
-            local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record.file)
-            copy = str(local)
-            persist(source, lambda address: _copy(address, copy, record.size), record.size)
-        with open_regular(local) as file:
+    with ExitStack() as held:
+        try:
+            local = _local(source)
+            if local is None:
+                local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record.file)
+                copy = str(local)
+                persist(source, lambda address: _copy(address, copy, record.size), record.size)
+            file = held.enter_context(open_regular(local))
             whole = _Hashing(file)
             left = record.size + 1  # one byte more shows that it is longer
             while left > 0 and (chunk := whole.read(min(1 << 20, left))):
                 left -= len(chunk)
                 if kept is not None:
                     kept += chunk
-    except (ArtifactError, AwayError):
-        raise
-    except FileNotFoundError as error:
-        raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
-    except Exception as error:
-        raise ArtifactError(f"the artifact {source} cannot be read: {_told(error)}") from error
-    if not whole.is_of(record):
-        raise _differs(source)
-    return Fetched(url, record, local, None if kept is None else bytes(kept))
+            file.seek(0)
+        except (ArtifactError, AwayError):
+            raise
+        except FileNotFoundError as error:
+            raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
+        except Exception as error:
+            raise ArtifactError(f"the artifact {source} cannot be read: {_told(error)}") from error
+        if not whole.is_of(record):
+            raise _differs(source)
+        held.pop_all()
+    return Fetched(url, record, local, None if kept is None else bytes(kept)), file
 
 
 def _told(error: Exception) -> str:

@@ -11,15 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from aiflow_ext.api.artifacts import Artifact, kept
-from aiflow_ext.engines.artifacts import Fetched, fetch
+from aiflow_ext.engines.artifacts import fetch_opened
 from aiflow_ext.engines.pickles import ArtifactError
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.model.errors import ConfigError, DataError
@@ -57,8 +56,8 @@ def preview(observed: Observed, job: str, name: str) -> dict[str, Any]:
     kind = _shown(artifact)
     if kind not in ("text", "table"):
         raise ConfigError(f"{name} is shown neither as text nor as a table")
-    with _fetched(artifact) as found:
-        data = found.data[: _TEXT + 1] if found.data is not None else _beginning(found.path)
+    with tempfile.TemporaryDirectory(prefix="aiflow-ui-") as home, _opened(artifact, Path(home)) as file:
+        data = file.read(_TEXT + 1)
     text = data[:_TEXT].decode("utf-8", "replace")
     cut = len(data) > _TEXT
     if kind == "text":
@@ -106,17 +105,19 @@ class Wanted(NamedTuple):
 
 
 class _FileOf(FileResponse):
-    """A file; the folder that was made for it is removed however the answer ends."""
+    """A file that is open, whatever is at its path by now; it is closed, and the folder that was made for it removed,
+    however the answer ends."""
 
-    def __init__(self, home: Path, path: Path, **options: Any) -> None:
-        super().__init__(path, **options)
-        self._home = home
+    def __init__(self, home: Path, file: IO[bytes], **options: Any) -> None:
+        super().__init__(f"/proc/self/fd/{file.fileno()}", **options)
+        self._home, self._file = home, file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (https://asgi.readthedocs.io)."""
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self._file.close()
             shutil.rmtree(self._home, ignore_errors=True)
 
 
@@ -128,16 +129,16 @@ def answer_with(observed: Observed, wanted: Wanted) -> Response:
         raise ConfigError(f"{wanted.name} is not shown as a {wanted.how}")
     home = Path(tempfile.mkdtemp(prefix="aiflow-ui-"))
     try:
-        path = _file(artifact, home)
+        file = _opened(artifact, home)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
     headers = {"Content-Security-Policy": _SANDBOX}
     if wanted.how == "file":
         name = artifact.path.rpartition("/")[2].encode("utf-8", "replace").decode()
-        return _FileOf(home, path, headers=headers, media_type="application/octet-stream", filename=name)
+        return _FileOf(home, file, headers=headers, media_type="application/octet-stream", filename=name)
     kind = PICTURES[_ending(artifact)] if wanted.how == "picture" else "text/html; charset=utf-8"
-    return _FileOf(home, path, headers=headers, media_type=kind)
+    return _FileOf(home, file, headers=headers, media_type=kind)
 
 
 def _all(observed: Observed, job: str) -> Iterator[Artifact]:
@@ -167,30 +168,15 @@ def _shown(artifact: Artifact) -> str | None:
     return _KINDS.get(_ending(artifact)) if artifact.kind == "file" else None
 
 
-@contextmanager
-def _fetched(artifact: Artifact) -> Iterator[Fetched]:
-    with tempfile.TemporaryDirectory(prefix="aiflow-ui-") as home:
-        yield _fetch(artifact, Path(home))
-
-
-def _fetch(artifact: Artifact, home: Path) -> Fetched:
-    """The artifact, checked against its record: its file where it is, or a copy in ``home``."""
+def _opened(artifact: Artifact, home: Path) -> IO[bytes]:
+    """What was checked against the artifact's record, as a file that is open: its own, or a copy in ``home``."""
     try:
-        return fetch(artifact.url, home)
+        fetched, file = fetch_opened(artifact.url, home)
     except (ArtifactError, AwayError) as error:
         raise DataError(str(error)) from error
-
-
-def _file(artifact: Artifact, home: Path) -> Path:
-    """The artifact as a file: where it is, or in ``home``."""
-    found = _fetch(artifact, home)
-    if found.data is None:
-        return found.path
+    if fetched.data is None:
+        return file
+    file.close()  # what is in it may have changed since
     path = home / "value"
-    path.write_bytes(found.data)
-    return path
-
-
-def _beginning(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(_TEXT + 1)
+    path.write_bytes(fetched.data)
+    return open(path, "rb")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 import zlib
@@ -12,6 +13,10 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
+from starlette.responses import Response
+
+from aiflow_ext.ui.artifacts import Wanted, answer_with
+from aiflow_ext.ui.runs import Runs
 
 
 def picture(width: int = 2, height: int = 2) -> bytes:
@@ -157,6 +162,39 @@ def test_a_ticket_answers_once_and_is_made_with_the_token_alone(page: Any, run: 
 )  # fmt: skip
 def test_nothing_else_than_what_was_kept_is_handed_out(page: Any, run: str, name: str, how: str) -> None:
     assert ticket(page, run, name, how).status == 404
+
+
+def test_the_file_that_was_checked_is_sent_whatever_is_at_its_path_by_then(
+    page: Any, run: str, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", env["XDG_STATE_HOME"])
+    path = Path(
+        next(each for each in page.json(f"/api/runs/{run}/artifacts?job=make") if each["name"] == "plot")["path"]
+    )
+    with Runs().observed(run) as observed:
+        answer = answer_with(observed, Wanted("make", "plot", "picture"))
+    path.rename(path.with_name("checked"))
+    path.write_bytes(b"put there since")
+    try:
+        got = sent(answer)
+    finally:
+        path.with_name("checked").replace(path)
+    assert got == picture()
+
+
+def sent(answer: Response) -> bytes:
+    """The body of an answer."""
+    got = b""
+
+    async def send(message: Any) -> None:
+        nonlocal got
+        got += message.get("body", b"")
+
+    async def receive() -> Any:
+        await asyncio.get_running_loop().create_future()  # the other end stays
+
+    asyncio.run(answer({"type": "http", "method": "GET", "headers": []}, receive, send))
+    return got
 
 
 def test_texts_and_tables_are_previewed(page: Any, run: str) -> None:
