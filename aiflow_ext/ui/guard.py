@@ -13,8 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# No name that a name server could point here (DNS rebinding); another port may be forwarded to this one.
-_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+# No name that a name server could point here (DNS rebinding). Not localhost either: browsers try ::1 first, where
+# another user may listen on this port, and get the token. Another port may be forwarded to this one.
+_HOST = re.compile(r"127\.0\.0\.1(:\d{1,5})?")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -62,8 +63,8 @@ class Guard:
         """Status, sentence and cure of a request that gets no answer; None: it gets one."""
         open_it = "open the address that aiflow-ext ui has printed"
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not _HOSTS.fullmatch(hosts[0]):
-            return 403, "this server answers to 127.0.0.1 and localhost alone", open_it
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            return 403, "this server answers to 127.0.0.1 alone, and to no name, not even localhost", open_it
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         linked = path == "/" and headers.get("sec-fetch-mode") == "navigate"  # the page itself says nothing yet
         if (origin is not None and origin != f"http://{hosts[0]}") or (

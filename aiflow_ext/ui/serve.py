@@ -14,6 +14,7 @@ import uvicorn
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.ui.app import make_app
+from aiflow_ext.ui.connection import Connection
 from aiflow_ext.ui.runs import Runs
 
 HOST = "127.0.0.1"
@@ -41,8 +42,8 @@ class Page:
         app = make_app(token, Runs(project), lambda: self.is_ending)
         self._server = _Server(
             # Not its warnings: anybody on this machine can send what is no request, as often as they like.
-            uvicorn.Config(app, lifespan="off", ws="none", log_config=None, log_level="error", access_log=False,
-                           server_header=False, timeout_graceful_shutdown=_LEAVING)
+            uvicorn.Config(app, http=Connection, lifespan="off", ws="none", log_config=None, log_level="error",
+                           access_log=False, server_header=False, timeout_graceful_shutdown=_LEAVING)
         )  # fmt: skip
 
     @property

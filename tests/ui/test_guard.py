@@ -34,7 +34,7 @@ def test_the_token_does_not_count_in_the_query_or_as_a_cookie(page: Any) -> None
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example:{port}", "",
-                                  "0.0.0.0:{port}",
+                                  "0.0.0.0:{port}", "localhost:{port}", "localhost", "[::1]:{port}",
                                   "127.0.0.1:{port}@evil.example", "localhost.evil.example", None])  # fmt: skip
 def test_a_name_that_was_made_to_point_here_gets_no_answer(page: Any, host: str | None) -> None:
     for path in ("/", "/api/runs", "/static/app.js"):
@@ -59,7 +59,7 @@ def test_a_link_from_another_page_opens_the_page_and_the_page_itself_is_answered
     assert page.answer("/", Authorization=None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
     own = {"Origin": f"http://127.0.0.1:{page.port}", "Sec_Fetch_Site": "same-origin"}
     assert page.answer("/api/runs", **own).status == 200
-    assert page.answer("/api/runs", Host="localhost:8888").status == 200  # another port forwards to it
+    assert page.answer("/api/runs", Host="127.0.0.1:8888").status == 200  # another port forwards to it
 
 
 @pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/runs", "/api/nothing", "/nothing", "/static/nothing"])
