@@ -103,7 +103,7 @@ def test_sql_travels_with_its_names_put_in(project: Any) -> None:
 def test_a_jar_travels_with_its_class_and_arguments(project: Any) -> None:
     content = rendered(project, JAR, properties={"to": "x y"})
     assert arguments(content) == [
-        "--jars", "/aiflow/flink/job.jar", "--job-classname", "com.acme.Main", "--", "--to", "x y",
+        "--jars", "local:///aiflow/flink/job.jar", "--job-classname", "com.acme.Main", "--", "--to", "x y",
     ]  # fmt: skip
     assert set(content["config_map"]["binaryData"]) == {"job.jar"}
 
@@ -175,7 +175,7 @@ def test_a_retry_that_could_not_restore_is_refused_before_the_run(project: Any) 
 def test_further_jars_travel_and_are_given_to_flink(project: Any) -> None:
     written(project)
     content = rendered(project, jars=["job.jar", "s3://b/other.jar"])
-    assert arguments(content)[:4] == ["--jars", "/aiflow/flink/job.jar", "s3://b/other.jar", "--job-classname"]
+    assert arguments(content)[:4] == ["--jars", "local:///aiflow/flink/job.jar", "s3://b/other.jar", "--job-classname"]
     assert "job.jar" in content["config_map"]["binaryData"]
     assert "is not there" in refused(project, jars=["missing.jar"])
 
@@ -277,11 +277,14 @@ class Ran:
     """The script as a container runs it, with a JobManager that archives ``summary`` and ends with ``code``."""
 
     def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", earlier: str = "",
-                 **env: str) -> None:  # fmt: skip
+                 given: str = "s3://given", log: str = "", **env: str) -> None:  # fmt: skip
         home, application, archive = folder / "home" / "bin", folder / "told", folder / "archive" / "c"
         for each in (home, application / "jobs", folder / "work"):
             each.mkdir(parents=True)
         archives = f"cp -r '{application}' '{archive}/applications/a'"  # that is there: Flink may fail to make it
+        if log:  # it ends before it archives anything
+            (folder / "log").write_text(log)
+            archives = f"cp '{folder}/log' \"$FLINK_LOG_DIR/flink-standalonejob.log\""
         (home / "standalone-job.sh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\n{archives}\nexit {code}\n')
         (home / "taskmanager.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
         for script in home.iterdir():
@@ -298,7 +301,7 @@ class Ran:
         reason = folder / "reason"
         done = subprocess.run(
             flink_shell.command(str(archive), ["--job-classname", "a.B", "--", "x y"],
-                                [earlier] if earlier else [], "s3://given"),
+                                [earlier] if earlier else [], given),
             cwd=folder / "work", capture_output=True, text=True, timeout=PATIENCE,
             env={"PATH": os.environ["PATH"], "FLINK_HOME": str(folder / "home"), "AIFLOW_REASON_FILE": str(reason),
                  "JOB_COMPLETION_INDEX": "0", "POD_IP": "10.0.0.1", **env},
@@ -315,6 +318,40 @@ def test_a_failure_is_told_by_its_root_cause(tmp_path: Path) -> None:
 
 def test_a_failure_without_causes_is_told_by_its_own_line(tmp_path: Path) -> None:
     assert Ran(tmp_path, 163, "FAILED", "a.B: no class\n\tat c.D").reason == "B: no class"
+
+
+def test_a_jobmanager_that_does_not_get_as_far_as_the_program_tells_why(tmp_path: Path) -> None:
+    log = (
+        "2026-11-30 17:06:23,875 INFO  org.apache.flink.runtime.entrypoint.ClusterEntrypoint        [] - Install\n"
+        "2026-11-30 17:06:24,104 ERROR org.apache.flink.runtime.entrypoint.ClusterEntrypoint        [] - Could not\n"
+        "org.apache.flink.util.FlinkException: Could not load the provided entrypoint class.\n\tat a.B(B.java:1)\n"
+    )
+    ran = Ran(tmp_path / "1", 1, "", log=log)
+    assert (ran.code, ran.reason) == (1, "FlinkException: Could not load the provided entrypoint class.")
+    ran = Ran(tmp_path / "2", 1, "", log=f"{log}Caused by: java.lang.ClassNotFoundException: com.acme.Nope\n\t... 7\n")
+    assert ran.reason == "ClassNotFoundException: com.acme.Nope"
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+    words = 'Cannot run program "python3.99": error=2, No such file or directory'
+    trace = (
+        f"a.B: x\nCaused by: java.io.IOException: {words}\n\tat a.B\nCaused by: java.io.IOException: error=2, No such"
+    )
+    assert Ran(tmp_path, 163, "FAILED", trace).reason == f"IOException: {words}"
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("java.io.EOFException", "EOFException"),
+        ("a.IllegalStateException: no operator. If so, you can set the --allowNonRestoredState option on the CLI.",
+         "IllegalStateException: no operator. If so, say allow_non_restored_state: true."),
+    ],
+)  # fmt: skip
+def test_state_that_cannot_be_restored_is_named(tmp_path: Path, cause: str, told: str) -> None:
+    at = "\tat org.apache.flink.runtime.checkpoint.CheckpointCoordinator.restoreSavepoint(CheckpointCoordinator.java:1)"
+    ran = Ran(tmp_path, 163, "FAILED", f"a.B: x\nCaused by: {cause}\n{at}", given="/sp/savepoint-1/_metadata")
+    assert ran.reason == f"it cannot begin with /sp/savepoint-1: {told}"
 
 
 def test_success_says_nothing(tmp_path: Path) -> None:

@@ -234,7 +234,8 @@ class KubernetesFlinkJobPlugin(KubernetesFlinkWatch):
         )  # fmt: skip
         found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
         found["execution.state-recovery.ignore-unclaimed-state"] = config.allow_non_restored_state
-        found.setdefault("env.java.opts.all", " ".join(JVM))
+        for key, value in (("env.java.opts.all", " ".join(JVM)), ("user.artifacts.base-dir", flink_objects.FETCHED)):
+            found.setdefault(key, value)
         return flink_objects.config_map_of(made, {**found, **flink_objects.addresses(address)}, _files(job))
 
     def _session_config_map(self, job: KubernetesFlinkJob, made: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,10 +293,11 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
     """The arguments of Flink's ``standalone-job.sh``."""
     program, config = job.program, _config(job)
     args = _filled(job).args
-    jars = [_placed(each) for each in config.jars]
+    files = [*([str(program.file)] if program.kind == "jar" else []), *config.jars]
+    # As a URL: a path would be copied, into a folder of the image that the pod's user may not write to.
+    jars = [each if is_url(each) else f"{flink_session.IN_IMAGE}{_placed(each)}" for each in files]
     if program.kind == "jar":
         main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
-        jars.insert(0, _placed(str(program.file)))
     elif program.kind == "python":
         python = config.python or "python3"
         main = ["--job-classname", MAINS["python"]]

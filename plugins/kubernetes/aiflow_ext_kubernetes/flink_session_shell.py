@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from aiflow_ext_flink.program import MAINS
 from aiflow_ext_kubernetes import manifest
-from aiflow_ext_kubernetes.flink_shell import AFTER_RUNNER, BEFORE_RUNNER, CANCELED, CONFIG
+from aiflow_ext_kubernetes.flink_shell import AFTER_RUNNER, ALLOW, BEFORE_RUNNER, CANCELED, CONFIG
 from aiflow_ext_kubernetes.flink_startup import ASK
 from aiflow_ext_kubernetes.status import SAVED
 
@@ -69,7 +69,7 @@ newest_of() {
 
 # The line of a stack trace that matters.
 cause_of() {
-  grep -e '^Caused by: ' -e '^[a-z_][A-Za-z0-9_$.]*\.[A-Z]' | tail -n 1 |
+  grep -e '^Caused by: ' -e '^[a-z_][A-Za-z0-9_$.]*\.[A-Z]' | grep -v 'IOException: error=[0-9]*, ' | tail -n 1 |
     sed 's/^Caused by: //; s/^\([a-z_][A-Za-z0-9_$]*\.\)*\([A-Z]\)/\2/' | cut -c -2000
 }
 
@@ -162,6 +162,10 @@ if [ "$state" = FAILED ]; then
 /g; s/\\"/"/g')
   [ "$code" != 0 ] || printf '%s\n' "$trace" >&2
   words=$(sed 's/",".*//' <<<"$trace" | cause_of)
+  if [[ -n $restored && $trace == *CheckpointCoordinator.restoreSavepoint* ]]; then
+    words=${words/you can set the --allowNonRestoredState option on the CLI/say ALLOW}
+    words="it cannot begin with ${restored%/_metadata}: $words"
+  fi
   fail "${words:-Flink does not say why}"
 fi
 [ "$code" = 0 ] || fail "$(words_of_program)"
@@ -174,6 +178,7 @@ exit 0
     .replace("SQL_DRIVER", MAINS["sql"])
     .replace("CANCELED_CODE", str(CANCELED))
     .replace("CONFIG", CONFIG)
+    .replace("ALLOW", ALLOW)
     .replace("SAVED$", f"{SAVED}$")
     .replace("FOLDER/REASON", f"FOLDER/{_REASON}")
     .replace("FOLDER/PID", f"FOLDER/{_PID}")

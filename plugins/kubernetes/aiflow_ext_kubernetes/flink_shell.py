@@ -20,6 +20,7 @@ from aiflow_ext_kubernetes.status import SAVED
 CONFIG = "/aiflow/flink"  # where the ConfigMap is mounted: Flink's configuration, and the program
 LEFT = 250  # exit code of a TaskManager
 CANCELED = 125  # exit code of a JobManager whose job was cancelled through Flink
+ALLOW = "allow_non_restored_state: true"  # in place of Flink's own words for it
 _WAS_CANCELED = r'\\"status\\":\\"CANCELED\\"'  # in its archive
 _ENDED = "flink-exit-code"  # file in the runner's work folder
 
@@ -59,6 +60,11 @@ if [ ! -x "$home/bin/standalone-job.sh" ]; then
     tee "$AIFLOW_REASON_FILE" >&2
   exit 127
 fi
+# The cause of a stack trace that matters. The last one of a program that is not there says less than what it is of.
+cause() {
+  grep '^Caused by: ' | grep -v 'IOException: error=[0-9]*, ' | tail -n 1 |
+    sed 's/^Caused by: //; s/^[a-z_][A-Za-z0-9_$.]*\.\([A-Z]\)/\1/' | cut -c -2000
+}
 mkdir -p "$FLINK_LOG_DIR" "$archive/applications"
 trap : TERM
 if [ "$JOB_COMPLETION_INDEX" != 0 ]; then
@@ -95,10 +101,12 @@ said=
 for summary in "$archive"/applications/*/application-summary; do
   [ -f "$summary" ] || continue
   if [ "$flink" != 0 ]; then
-    said=$(sed 's/\\\\n/\
-/g' "$summary" | grep -e '^Caused by: ' -e 'stacktrace' | tail -n 1 |
-      sed 's/^Caused by: //; s/.*stacktrace\\":\\"//; s/\\\\t/ /g; s/\\*"/"/g
-        s/^[a-z_][A-Za-z0-9_$.]*\.\([A-Z]\)/\1/' | cut -c -2000)
+    said=$(sed 's/.*stacktrace\\":\\"/Caused by: /; s/\\\\n/\
+/g; s/\\\\t/ /g; s/\\*"/"/g' "$summary" | cause)
+    if [ -n "$restored" ] && grep -q 'CheckpointCoordinator.restoreSavepoint' "$summary"; then
+      said=$(printf '%s' "$said" | sed 's/you can set the --allowNonRestoredState option on the CLI/say ALLOW/')
+      said="it cannot begin with ${restored%/_metadata}: $said"
+    fi
     case $said in
     *DuplicateJobSubmission*)
       said='the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put '
@@ -117,6 +125,10 @@ for summary in "$archive"/applications/*/application-summary; do
     done
   fi
 done
+if [ -z "$said" ] && [ "$flink" != 0 ]; then  # it has ended before it could archive anything
+  said=$(cat "$FLINK_LOG_DIR"/*.log 2>/dev/null | sed -n '/ ERROR [^ ]*ClusterEntrypoint /,$p' |
+    sed '2s/^/Caused by: /' | cause)
+fi
 [ -z "$said" ] || printf '%s' "$said" >"$AIFLOW_REASON_FILE"
 exit "$code"
 """.replace("BEFORE_RUNNER", BEFORE_RUNNER)
@@ -126,6 +138,7 @@ exit "$code"
     .replace("LEFT", str(LEFT))
     .replace("CANCELED\n", f"{CANCELED}\n")
     .replace("SAVED", SAVED)
+    .replace("ALLOW", ALLOW)
     .replace("START", f"{manifest.INPUT}/{manifest.START_FILE}")
     .replace("ENDED", _ENDED)
 )
