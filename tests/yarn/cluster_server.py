@@ -294,7 +294,10 @@ class Cluster:
         if status == "FAILED":
             told[f"/applications/{name}/exceptions"] = {"exceptionHistory": {"entries": [{"stacktrace": how}]}}
         summary = {"archive": [{"path": path, "json": json.dumps(each)} for path, each in told.items()]}
-        self._put(f"{folder}/archive/{name}/applications/{name}/application-summary", json.dumps(summary).encode())
+        if status == "FINISHED" or f"{folder}/archive/{name}/applications" in self._folders:
+            self._put(f"{folder}/archive/{name}/applications/{name}/application-summary", json.dumps(summary).encode())
+        else:  # what of a job that did not begin is there before, and stays
+            self._put(f"{folder}/archive/{name}", b"{}")
         final = "SUCCEEDED" if status == "FINISHED" else "FAILED"
         app |= {"state": "FINISHED", "finalStatus": final, "finishedTime": int(self.clock() * 1000)}
 
@@ -332,6 +335,9 @@ class Cluster:
         there = any(each == path or each.startswith(below) for each in self.files)
         if path.startswith(self.read_only) and (operation == "CREATE" or (operation == "DELETE" and there)):
             return _refused("AccessControlException", f"Permission denied: user=ada, access=WRITE, inode={path}")
+        file = next((each for each in self.files if path.startswith(f"{each}/")), None)
+        if file is not None and operation in ("OPEN", "GETFILESTATUS", "LISTSTATUS"):
+            return _refused("AccessControlException", f"{file} (is not a directory)")
         if operation in ("APPEND", "OPEN") and path in self.files and "at" not in query:
             return 307, {}, {"Location": f"{self.url}/webhdfs/v1{quote(path)}?{text}&at=node"}
         if operation == "APPEND" and path in self.files:

@@ -119,6 +119,25 @@ def test_mistakes_are_told_before_anything_is_sent(rendered: Any, program: str, 
     assert words in rendered(program, **config)
 
 
+def test_a_session_cluster_is_refused_where_there_is_no_flink_either(rendered: Any) -> None:
+    """Nobody is told to install what is of no use to him; other mistakes are told together with that."""
+    jar = "jar='job.jar', entry_class='com.acme.Main'"
+    said = rendered(jar, jobmanager="flink:8081", flink_home="/nowhere")
+    assert "names a session cluster" in said
+    assert "platform: local, or kubernetes" in said
+    assert "lib folder" not in said
+    said = rendered(jar, memory="1Gi", flink_home="/nowhere")
+    assert "memory says nothing" in said
+    assert "which flink_home leads to" in said
+
+
+def test_a_flink_of_another_major_version_is_refused_before_the_run(rendered: Any, tmp_path: Path) -> None:
+    _jar(tmp_path / "old" / "lib" / "flink-dist-1.20.1.jar", "x")
+    said = rendered(flink_home=str(tmp_path / "old"))
+    assert "is Flink 1.20.1, and jobs on YARN run with Flink 2 alone" in said
+    assert "apache-flink-libraries==2.3.0" in said
+
+
 def test_a_script_needs_flinks_python_and_an_interpreter_of_the_nodes(project: Any, rendered: Any) -> None:
     (project.root / "job.py").write_text("")
     (project.root / "more.py").write_text("")
@@ -131,7 +150,7 @@ def test_a_script_needs_flinks_python_and_an_interpreter_of_the_nodes(project: A
 
 
 def test_a_librarys_name_on_the_cluster_is_of_its_content_alone(home: Path, tmp_path: Path) -> None:
-    here = libraries(home)
+    here = libraries(home, "flink_home")
     again = _jar(tmp_path / "other" / "flink-dist-2.3.0.jar", "flink-dist-2.3.0")
     os.utime(again, (1, 1))
     assert digest(again) == digest(home / here.dist)
@@ -177,6 +196,23 @@ def test_the_reason_of_a_failure_is_flinks_root_cause(workflow: Any, cluster: Cl
     assert (attempt["state"], attempt["reason"]) == ("FAILED", "IllegalStateException: row seven is bad")
     assert attempt["disruption"] is False
     assert cluster.logs_asked == 2  # for stdout and stderr: of what it ran with Flink writes nothing
+
+
+def test_an_archive_that_flink_could_not_write_is_as_none(workflow: Any, cluster: Cluster, run_json: Any) -> None:
+    """HDFS says of a path below a file that this user may not read it. The attempt has ended all the same, by what YARN
+    says of it."""
+    cluster.flink, cluster.before = TRACE, lambda path: None
+    made = workflow(resource_manager=cluster.url, webhdfs=cluster.url)
+
+    def spoil(path: str) -> None:
+        if path.endswith("/apps") or path.startswith("/ws/v1/cluster/apps?"):
+            for folder in [each for each in cluster.files if each.endswith("/application-summary")]:
+                cluster.files[folder.rpartition("/")[0]] = cluster.files.pop(folder)
+
+    cluster.before = spoil
+    record = run_json(made, "--set", "job.retries=0")
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert (record["exit"], attempt["state"]) == (1, "FAILED")
 
 
 def test_a_script_whose_output_takes_long_to_come_holds_up_no_other_job(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError
 from aiflow_ext.plugin.engines import Bundle, build_bundle
 from aiflow_ext_flink.artifacts import names_of
 from aiflow_ext_flink.engine import FlinkEngine
-from aiflow_ext_flink.program import program_of
+from aiflow_ext_flink.program import Program, program_of
 from aiflow_ext_yarn import flink_request
 from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.flink_artifacts import BESIDE
-from aiflow_ext_yarn.flink_checks import check
+from aiflow_ext_yarn.flink_checks import check, key_problems
 from aiflow_ext_yarn.flink_config import YarnFlinkJobConfig
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
-from aiflow_ext_yarn.flink_libraries import home, libraries
+from aiflow_ext_yarn.flink_libraries import Libraries, home, libraries
 from aiflow_ext_yarn.hadoop import hadoop_conf
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.plugin import YarnJobPlugin
@@ -34,17 +35,18 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
             build_bundle(sub_graph, project_desc, engine) if artifacts else Bundle(sub_graph, project_desc, engine),
             cluster_of(config, conf),
             program,
-            libraries(home(config.flink_home, project_desc.root)),
+            _libraries(config, program, sub_graph.name, project_desc.root),
             conf.get("yarn.application.classpath"),
         )
         check(job)
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
-        from aiflow_ext_yarn.flink_checkpoints import latest
+        from aiflow_ext_yarn.flink_folders import latest, prepare
 
         _flink(job).checkpoint = latest(_flink(job))
         super().generate_job_resource(job)
+        prepare(_flink(job))
 
     def _request(self, job: YarnJob) -> af.Request:
         return af.Request("yarn", flink_request.content(_flink(job)))
@@ -65,6 +67,16 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
 
     def engine(self) -> type[af.AbstractEngine]:
         return FlinkEngine
+
+
+def _libraries(config: YarnFlinkJobConfig, program: Program, name: str, root: str) -> Libraries:
+    """Flink's libraries on this machine. Where there are none, ConfigError has what else is wrong with the keys, too;
+    of a job that asks for a session cluster that alone."""
+    try:
+        return libraries(*home(config.flink_home, root))
+    except ConfigError as error:
+        mistakes = list(key_problems(name, config, program))
+        raise ConfigError(problems=mistakes if config.session is not None else [*mistakes, *error.problems]) from error
 
 
 def _flink(job: af.BaseJob) -> YarnFlinkJob:

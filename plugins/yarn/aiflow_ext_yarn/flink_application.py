@@ -13,7 +13,7 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, read_log_file, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
-from aiflow_ext_yarn import http_failures, master
+from aiflow_ext_yarn import master
 from aiflow_ext_yarn.application import AGGREGATION_TIMEOUT, KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.log_download import start_download
@@ -168,14 +168,23 @@ class FlinkApplication(Application):
         return FlinkRest(address, seconds) if address else None
 
     @property
+    def archives(self) -> str:
+        """The folder for what Flink writes of its applications.
+
+        It must be there before: a job that does not begin is archived as a file of the name that the folder above has,
+        and where that file is first, Flink cannot write why the application has failed.
+        """
+        return f"{self.folder}/{self.ARCHIVE}/{self.flink_id}/applications"
+
+    @property
     def _archive(self) -> str:
-        return f"{self.folder}/{self.ARCHIVE}/{self.flink_id}/applications/{self.flink_id}"
+        return f"{self.archives}/{self.flink_id}"
 
     def _verdict(self) -> verdict.Verdict | None:
         """How Flink says that it has ended, from its archive; None where that does not say."""
         try:
             content = self.files.read(f"{self._archive}/application-summary")
-        except http_failures.Unreachable:
+        except PlatformError:  # no other job's end is to wait for that
             return None
         try:
             return None if content is None else verdict.summarised(content)

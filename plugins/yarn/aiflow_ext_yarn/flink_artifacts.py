@@ -13,10 +13,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from aiflow_ext.plugin import Problem
 from aiflow_ext.plugin.authoring import OutputFile
 from aiflow_ext.plugin.engines import UNFINISHED
-from aiflow_ext_flink.artifacts import names_of, stream_problems
+from aiflow_ext_flink.artifacts import names_of
 from aiflow_ext_yarn import master, request
 from aiflow_ext_yarn.flink_job import RUN, YarnFlinkJob
 from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, REASON, WORK
@@ -45,13 +44,6 @@ from aiflow_ext_yarn.master.credentials import Credentials
 with open(os.environ["HADOOP_TOKEN_FILE_LOCATION"], "rb") as file:
     print(Credentials(file.read()).secrets[sys.argv[2]].decode())
 """
-
-
-def problems_of(job: YarnFlinkJob) -> Iterator[Problem]:
-    """What is wrong with a job that reads or writes artifacts, as far as this machine knows."""
-    if not job.has_artifacts:
-        return
-    yield from stream_problems(str(job.name), job.config.exec_mode, job.program)
 
 
 def files(job: YarnFlinkJob, native_id: str) -> Iterator[Staged]:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from aiflow_ext.plugin import ConfigError, Problem
 from aiflow_ext.plugin.secrets import is_secret, plain
-from aiflow_ext_flink.program import is_url
-from aiflow_ext_yarn import flink_artifacts
+from aiflow_ext_flink.artifacts import stream_problems
+from aiflow_ext_flink.program import Program, is_url
+from aiflow_ext_yarn.flink_config import YarnFlinkJobConfig
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.flink_request import files
 
@@ -20,34 +21,43 @@ _IN_SCRIPTS = "\"'$`\\;\n"  # characters that YARN's or Flink's scripts would no
 
 def check(job: YarnFlinkJob) -> None:
     """Raise ConfigError with everything that this machine can tell to be wrong; CodeError for the program."""
-    problems = [*_keys(job), *_environment(job), *_files(job)] or [*_names(job)]
+    problems = [*key_problems(str(job.name), job.config, job.program), *_environment(job), *_files(job)]
+    problems = problems or [*_names(job)]
     if problems:
         raise ConfigError(problems=problems)
     job.words("application")
 
 
-def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
-    config = job.config
+def key_problems(name: str, config: YarnFlinkJobConfig, program: Program) -> Iterator[Problem]:
+    """What is wrong with the keys of a job, also where this machine has no Flink.
+
+    Args:
+        name: the job's.
+        config: its config.
+        program: what it runs.
+    """
     if config.session is not None:
         yield Problem(
-            f"job {job.name!r}: jobmanager names a session cluster, and each job on platform yarn has its own cluster",
-            hint="platform: local submits to a session cluster, wherever that is; or take the address away",
+            f"job {name!r}: jobmanager names a session cluster, and each job on platform yarn has its own cluster",
+            program.where,
+            "to submit to a session cluster: platform: local, or kubernetes where it is one there; for a cluster of "
+            "its own take the address away, or give jobmanager: {memory: 1Gi}",
         )
     if config.restore_from is not None and "/" not in config.restore_from:
         yield Problem(
-            f"job {job.name!r}: restore_from must be the path or URL of a savepoint or checkpoint, not "
+            f"job {name!r}: restore_from must be the path or URL of a savepoint or checkpoint, not "
             f"{config.restore_from!r}",
             hint="the reason of an attempt that was stopped with a savepoint has its path: aiflow-ext status RUN",
         )
     if config.container is not None:
         yield Problem(
-            f"job {job.name!r}: container is for other engines: Flink itself asks for its task managers' containers",
+            f"job {name!r}: container is for other engines: Flink itself asks for its task managers' containers",
             hint="take container away; Java is on the nodes: java_home",
         )
-    yield from flink_artifacts.problems_of(job)
+    yield from stream_problems(name, config.exec_mode, program)
     if config.memory is not None:
         yield Problem(
-            f"job {job.name!r}: memory says nothing about Flink's processes",
+            f"job {name!r}: memory says nothing about Flink's processes",
             hint="give jobmanager: {memory: 1Gi} and taskmanagers: {memory: 2Gi}",
         )
 

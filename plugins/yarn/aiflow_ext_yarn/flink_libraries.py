@@ -15,9 +15,14 @@ import sys
 from pathlib import Path
 
 from aiflow_ext.plugin import ConfigError
+from aiflow_ext_flink.home import VERSION
 from aiflow_ext_yarn.request import Staged
 
 DIST = re.compile(r"flink-dist-(\d[\w.-]*)\.jar")
+_GET = (
+    f"pip install --no-deps apache-flink-libraries=={VERSION}, or give the folder of a Flink {VERSION}: "
+    "flink_home: /opt/flink"
+)
 _END, _END_SIZE = b"PK\x05\x06", 22  # of a zip file's central directory: signature, and bytes without its comment
 _MOST_COMMENT = 1 << 16
 _ZIP64 = 0xFFFFFFFF  # the real number is elsewhere
@@ -64,8 +69,9 @@ class Libraries:
         ]
 
 
-def home(given: str | None, root: str) -> Path:
-    """The folder of this machine with Flink's ``lib`` and ``opt``. Raises ConfigError where there is none.
+def home(given: str | None, root: str) -> tuple[Path, str]:
+    """The folder of this machine with Flink's ``lib`` and ``opt``, and what names it. Raises ConfigError where nothing
+    does.
 
     Args:
         given: what the job's config says, relative to ``root``; None: FLINK_HOME, or the package
@@ -73,33 +79,42 @@ def home(given: str | None, root: str) -> Path:
         root: the project's folder.
     """
     if given is not None:
-        return Path(root, os.path.expanduser(given))
+        return Path(root, os.path.expanduser(given)), "flink_home"
     if said := os.environ.get("FLINK_HOME"):
-        return Path(said)
+        return Path(said), "FLINK_HOME"
     found = importlib.util.find_spec("pyflink")
     for place in found.submodule_search_locations or [] if found is not None else []:
         if Path(place, "lib").is_dir():
-            return Path(place)
+            return Path(place), f"the Python {sys.executable}"
     raise ConfigError(
         f"no Flink is found on this machine: flink_home is not given, FLINK_HOME is not set, and the Python "
         f"{sys.executable} has no apache-flink-libraries",
-        hint="pip install --no-deps apache-flink-libraries==2.3.0, or give the folder of a Flink: "
-        "flink_home: /opt/flink",
+        hint=_GET,
     )
 
 
-def libraries(folder: Path) -> Libraries:
-    """The libraries in a folder. Raises ConfigError where they are not those of one version."""
+def libraries(folder: Path, named_by: str) -> Libraries:
+    """The libraries in a folder. Raises ConfigError where they are not those of one version, or not of Flink 2.
+
+    Args:
+        folder: with Flink's ``lib``.
+        named_by: what names it, for the message.
+    """
     jars = sorted((folder / "lib").glob("*.jar"))
     found = [(jar, match[1]) for jar in jars if (match := DIST.fullmatch(jar.name)) is not None]
     if len(found) != 1:
         have = "none" if not found else " and ".join(jar.name for jar, _ in found)
         raise ConfigError(
-            f"{folder / 'lib'} is not the lib folder of a Flink: of flink-dist-VERSION.jar it has {have}",
-            where=str(folder),
-            hint="pip install apache-flink-libraries, or give the folder of a Flink: flink_home: /opt/flink",
+            f"{folder / 'lib'}, which {named_by} leads to, is not the lib folder of a Flink: of "
+            f"flink-dist-VERSION.jar it has {have}",
+            hint=_GET,
         )
     ((dist, version),) = found
+    if version.partition(".")[0] != VERSION.partition(".")[0]:
+        raise ConfigError(
+            f"{folder}, which {named_by} leads to, is Flink {version}, and jobs on YARN run with Flink 2 alone",
+            hint=_GET,
+        )
     return Libraries(folder, version, [*(jar for jar in jars if jar != dist), dist])
 
 

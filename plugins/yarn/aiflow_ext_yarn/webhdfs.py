@@ -171,7 +171,7 @@ class WebHdfs:
                         self._is_json(answer)
                     _preferred[self._key] = base
                     return answer
-                if missing and answer.status == 404 and answer.remote()[0] == "FileNotFoundException":
+                if missing and _is_missing(answer):
                     return None
                 self._raise(answer, path, operation.lower())
             except Unreachable as error:
@@ -233,3 +233,12 @@ class WebHdfs:
                               hint="the cluster's DataNodes are down or full")  # fmt: skip
         cure = "is it a DataNode's port? The NameNode's is 9870" if words.startswith("Invalid operation") else None
         raise PlatformError(f"the NameNode at {where} refuses to {what} {path}: {kind}: {sentence}", hint=cure)
+
+
+def _is_missing(answer: Response) -> bool:
+    """Whether there is no such file. Of a path below a file HDFS says that to its superuser alone: to others, that they
+    may not look into what is not a directory."""
+    kind, words = answer.remote()
+    if kind == "AccessControlException":
+        return words.partition("\n")[0].endswith("(is not a directory)")
+    return answer.status == 404 and kind == "FileNotFoundException"

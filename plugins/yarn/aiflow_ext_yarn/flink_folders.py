@@ -1,4 +1,4 @@
-"""The checkpoints that earlier attempts of a STREAM job have left on the cluster's file system."""
+"""Folders of a Flink job on the cluster's file system: that of its archive, and its earlier attempts' checkpoints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from aiflow_ext_flink.ids import earlier_ids
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.lifecycle import STEP_TIMEOUT
 from aiflow_ext_yarn.webhdfs import WebHdfs
+
+
+def prepare(job: YarnFlinkJob) -> None:
+    """Make the folder in which Flink archives how the attempt has ended."""
+    retry(lambda: WebHdfs(job.cluster).mkdirs(job.application().archives), STEP_TIMEOUT)
 
 
 def latest(job: YarnFlinkJob) -> str | None:
