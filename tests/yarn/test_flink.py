@@ -177,6 +177,19 @@ def test_a_second_start_of_an_application_ends_before_flink_begins(rendered: Any
     assert begun.endswith("org.apache.flink.yarn.entrypoint.YarnApplicationClusterEntryPoint")
 
 
+def test_task_managers_for_which_no_container_is_large_enough_are_told_before_the_run(
+    workflow: Any, cluster: Cluster, cli: Any
+) -> None:
+    done = cli("run", workflow(
+        resource_manager=cluster.url, webhdfs=cluster.url, jobmanager={"memory": "9Gi"},
+        taskmanagers={"memory": "10Gi", "slots": 9},
+    ).root)  # fmt: skip
+    assert done.returncode == 6
+    for cure in ("jobmanager: {memory: 8192Mi}", "taskmanagers: {memory: 8192Mi}", "taskmanagers: {slots: 8}"):
+        assert f"give {cure} or less" in done.stderr
+    assert cluster.submitted == []
+
+
 def test_flinks_libraries_are_sent_once_for_all_runs(workflow: Any, cluster: Cluster, run_json: Any) -> None:
     made = workflow(resource_manager=cluster.url, webhdfs=cluster.url)
     for _ in range(2):

@@ -18,15 +18,13 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
         who: the job, for messages.
     """
     found = []
-    for key, unit, wanted, most in (
-        ("memory", "Mi", config.memory_mib, largest.get("memory")),
-        ("cpu", "", config.vcores, largest.get("vCores")),
-    ):
+    for what, key, wanted in config.asked:
+        unit, most = ("Mi" if what == "memory" else ""), largest.get("memory" if what == "memory" else "vCores")
         if most and wanted > most:
             found.append(
                 Problem(
-                    f"{who} asks for {wanted}{unit} of {key}; the largest container of this cluster has {most}{unit}",
-                    hint=f"give {key}: {most}{unit} or less, or have yarn.scheduler.maximum-allocation raised",
+                    f"{who} asks for {wanted}{unit} of {what}; the largest container of this cluster has {most}{unit}",
+                    hint=f"give {key % f'{most}{unit}'} or less, or have yarn.scheduler.maximum-allocation raised",
                 )
             )
     others = largest.get("others")

@@ -196,6 +196,11 @@ class YarnJobConfig(af.BaseJobConfig):
         return math.ceil(self.cpu or 1)
 
     @property
+    def asked(self) -> list[tuple[str, str, int]]:
+        """What its containers ask for: ``memory`` (in MiB) or ``cpu``, the key that says so, and how much."""
+        return [("memory", "memory: %s", self.memory_mib), ("cpu", "cpu: %s", self.vcores)]
+
+    @property
     def access_lists(self) -> dict[str, str]:
         """Its access lists by what they allow, as Hadoop calls it."""
         given = {VIEW: self.view_acls, MODIFY: self.modify_acls}

@@ -46,3 +46,16 @@ class YarnFlinkJobConfig(FlinkKeys, YarnJobConfig):
     def memory_mib(self) -> int:
         """The memory of the JobManager's container in MiB, rounded up."""
         return -(-self.jobmanager.memory // 1024**2) + self.beside
+
+    @property
+    def asked(self) -> list[tuple[str, str, int]]:
+        """What the JobManager's container asks for, and what each TaskManager's."""
+        workers = self.taskmanagers
+        found = [
+            ("memory", "jobmanager: {memory: %s}", self.memory_mib),
+            ("cpu", "cpu: %s", self.vcores),
+            ("memory", "taskmanagers: {memory: %s}", workers.memory // 1024**2),
+        ]
+        if "yarn.containers.vcores" not in self.flink:  # else a core for each slot
+            found.append(("cpu", "taskmanagers: {slots: %s}", workers.slots))
+        return found
