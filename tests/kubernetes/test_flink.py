@@ -279,8 +279,9 @@ class Ran:
     def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", earlier: str = "",
                  given: str = "s3://given", log: str = "", **env: str) -> None:  # fmt: skip
         home, application, archive = folder / "home" / "bin", folder / "told", folder / "archive" / "c"
-        for each in (home, application / "jobs", folder / "work"):
+        for each in (home, application / "jobs", folder / "work", folder / "home" / "lib"):
             each.mkdir(parents=True)
+        (folder / "home" / "lib" / "flink-dist-2.3.0.jar").touch()
         archives = f"cp -r '{application}' '{archive}/applications/a'"  # that is there: Flink may fail to make it
         if log:  # it ends before it archives anything
             (folder / "log").write_text(log)
@@ -329,7 +330,8 @@ def test_a_jobmanager_that_does_not_get_as_far_as_the_program_tells_why(tmp_path
     ran = Ran(tmp_path / "1", 1, "", log=log)
     assert (ran.code, ran.reason) == (1, "FlinkException: Could not load the provided entrypoint class.")
     ran = Ran(tmp_path / "2", 1, "", log=f"{log}Caused by: java.lang.ClassNotFoundException: com.acme.Nope\n\t... 7\n")
-    assert ran.reason == "ClassNotFoundException: com.acme.Nope"
+    said = "ClassNotFoundException: com.acme.Nope (the image has Flink 2.3.0: build the jar for that version"
+    assert ran.reason.startswith(said)
 
 
 def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:

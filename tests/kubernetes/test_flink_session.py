@@ -459,6 +459,18 @@ def test_what_flink_refuses_is_told_in_its_own_words_through_the_api_server_too(
         rest.stop(ID, None)
 
 
+@pytest.mark.parametrize(("ours", "submits"), [("2.3.1", True), ("2.2.0", False)])
+def test_an_image_with_another_flink_than_the_clusters_is_named_before_anything_is_submitted(
+    flink: Flink, ours: str, submits: bool
+) -> None:
+    (flink.folder / "home" / "lib").mkdir()
+    (flink.folder / "home" / "lib" / f"flink-dist-{ours}.jar").touch()
+    flink.states = ["FINISHED"]
+    code, reason, out = flink.run()
+    assert (code == 0, out != "") == (submits, submits)
+    assert ("the image has Flink 2.2.0, and the session cluster 127.0.0.1:" in reason) == (not submits)
+
+
 def test_an_image_without_flink_or_what_sql_needs_is_named(flink: Flink) -> None:
     assert "flink-sql-gateway-*.jar in the image, which SQL needs" in flink.run(kind="sql")[1]
     (flink.folder / "home" / "bin" / "flink").unlink()

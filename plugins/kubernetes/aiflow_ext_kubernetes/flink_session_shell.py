@@ -97,6 +97,13 @@ trap stopped TERM
 if [ ! -x "$home/bin/flink" ]; then
   fail "no Flink in the image: $home/bin/flink is not there; take an image with Flink, or set FLINK_HOME" 127
 fi
+# A client of another Flink than the cluster's may submit what that cannot read.
+ours=$(echo "$home"/lib/flink-dist-*.jar)
+ours=${ours##*/flink-dist-} ours=${ours%.jar}
+theirs=$(ask GET /config | grep -o '"flink-version":"[0-9][^"]*"' | cut -d '"' -f 4)
+if [[ $ours == [0-9]* && -n $theirs && ${ours%.*} != "${theirs%.*}" ]]; then
+  fail "the image has Flink $ours, and the session cluster $host:$port runs $theirs: take an image with Flink $theirs"
+fi
 if [ "$kind" = sql ]; then
   gateway=$(echo "$home"/opt/flink-sql-gateway-*.jar)
   [ -f "$gateway" ] || fail "no $home/opt/flink-sql-gateway-*.jar in the image, which SQL needs"

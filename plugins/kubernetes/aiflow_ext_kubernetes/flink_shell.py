@@ -129,6 +129,13 @@ if [ -z "$said" ] && [ "$flink" != 0 ]; then  # it has ended before it could arc
   said=$(cat "$FLINK_LOG_DIR"/*.log 2>/dev/null | sed -n '/ ERROR [^ ]*ClusterEntrypoint /,$p' |
     sed '2s/^/Caused by: /' | cause)
 fi
+case $said in
+NoSuchMethodError* | NoSuchFieldError* | NoClassDefFoundError* | ClassNotFoundException* | \
+  IncompatibleClassChangeError* | AbstractMethodError* | UnsupportedClassVersionError*)
+  has=$(echo "$home"/lib/flink-dist-*.jar) has=${has##*/flink-dist-}
+  said="$said (the image has Flink ${has%.jar}: build the jar for that version, with all that it needs in it)"
+  ;;
+esac
 [ -z "$said" ] || printf '%s' "$said" >"$AIFLOW_REASON_FILE"
 exit "$code"
 """.replace("BEFORE_RUNNER", BEFORE_RUNNER)
