@@ -105,6 +105,11 @@ def _has_metadata(distribution: Distribution) -> bool:
     return any(os.path.exists(os.path.join(folder, name)) for name in ("METADATA", "PKG-INFO"))
 
 
+def metadata_text(distribution: Distribution, name: str) -> str:
+    """What a metadata file says, as far as it can be read; nothing where it is missing."""
+    return _read(distribution, folder_of(distribution), name)[0]
+
+
 def _read(distribution: Distribution, folder: str | None, name: str) -> tuple[str, str, str]:
     """(text, stamp, reason): what a metadata file says, and why it cannot be read where it cannot."""
     try:

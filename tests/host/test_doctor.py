@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -210,6 +212,37 @@ def test_copies_modules_and_requirements_that_hide_or_lack_are_noted(site: Any, 
     assert all(note["hint"] for note in notes.values())
     assert "the wrong one" in found["by_name"]["covered.rover of covered-dist"]["reason"]
     assert code == PLUGIN
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "no text"])
+def test_damaged_metadata_are_told_and_keep_nothing_else_from_being_examined(
+    site: Any, doctor: Doctor, damage: str
+) -> None:
+    def harm(file: Path) -> None:
+        file.unlink() if damage == "gone" else file.write_bytes(b"\xff\0" if damage == "no text" else b"")
+
+    add_plugin(site.folder, "whole")
+    add_plugin(site.folder, "headless")
+    harm(site.folder / "headless_dist-1.0.dist-info" / "METADATA")
+    harm(site.add("needed", "") / "METADATA")
+    site.add("needy-dist", {"authoring": {"where": "os:getcwd"}}, requires=["needed>=2"])
+    silent = site.add("silent-dist", {"authoring": {"there": "os:getcwd"}}, requires=["aiflow-ext"])
+    digest = hashlib.sha256((silent / "entry_points.txt").read_bytes()).digest()
+    listed = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    (silent / "RECORD").write_text(f"{silent.name}/entry_points.txt,sha256={listed},40\n")
+    undamaged = doctor()[1]["notes"]
+    harm(silent / "entry_points.txt")
+
+    code, found = doctor()
+    assert code == PLUGIN
+    assert found["by_name"]["whole.rover of whole-dist"]["status"] == "loaded"
+    assert "METADATA" in found["by_name"]["headless.rover of headless_dist"]["reason"]
+    notes = {note["message"]: note["hint"] for note in found["notes"]}
+    assert notes["needy-dist requires needed>=2, and 1.0 is installed"] == "pip install 'needed>=2'"
+    (said,) = [message for message in notes if "silent-dist" in message]
+    assert "entry_points.txt of silent-dist 1.0 is not the one that was installed" in said
+    assert notes[said] == "pip install --force-reinstall silent-dist"
+    assert not [note for note in undamaged if "silent-dist" in note["message"]]
 
 
 def test_an_index_that_says_something_else_than_metadata_is_found_and_mended(site: Any) -> None:
