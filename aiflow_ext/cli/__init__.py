@@ -30,6 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:  # while it was still being loaded, or just at the end
         print("aiflow-ext: interrupted", file=sys.stderr)
         code = INTERRUPTED
+    except ModuleNotFoundError as error:  # what prints errors in other cases needs click, which may be what is missing
+        from aiflow_ext.cli.incomplete import incomplete
+
+        if (lacks := incomplete(error)) is None:
+            raise
+        print(f"error: {lacks}", file=sys.stderr)
+        sys.exit(lacks.exit_code)
     signals.answer_as_before(code)
     if "threading" in sys.modules:
         _wait_for_threads(code)

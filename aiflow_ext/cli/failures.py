@@ -10,6 +10,7 @@ import traceback
 import click
 
 from aiflow_ext.cli.escape import indented, one_line
+from aiflow_ext.cli.incomplete import incomplete
 from aiflow_ext.cli.output import OutputLost, print
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError, ProjectError
@@ -48,6 +49,9 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
             gone = ProjectError(words, hint="change to a folder that exists, or give whole paths")
             show(gone, as_json="--json" in argv)
             return gone.exit_code
+        if isinstance(error, ModuleNotFoundError) and (lacks := incomplete(error)):
+            show(lacks, as_json="--json" in argv)
+            return lacks.exit_code
         # A defect of aiflow-ext, not a user's mistake: print what a report of it needs.
         traceback.print_exc()
         print(

@@ -45,7 +45,7 @@ def load(record: PluginRecord) -> Any:
     except (KeyboardInterrupt, PluginAttributeError):
         raise
     except ModuleNotFoundError as error:
-        raise _not_found(where, record, module_name, error) from error
+        raise not_found(where, record, error) from error
     except BaseException as error:  # SystemExit too: a plugin must not end its host by being imported
         raise PluginImportError(
             f"{where} cannot be imported: {shown(error)}{raised_at(error)}",
@@ -120,7 +120,15 @@ def _is_part_of(advertised: str, missing: str | None) -> bool:
     return missing is not None and (advertised == missing or advertised.startswith(f"{missing}."))
 
 
-def _not_found(where: str, record: PluginRecord, module: str, error: ModuleNotFoundError) -> PluginError:
+def not_found(where: str, record: PluginRecord, error: ModuleNotFoundError) -> PluginError:
+    """The error of a plugin whose code, as it is imported or called, needs a module that is not there.
+
+    Args:
+        where: which plugin, for the sentence's beginning.
+        record: its record.
+        error: what was raised.
+    """
+    module = split_value(record.entry_point)[0]
     if _is_part_of(module, error.name):
         return PluginImportError(f"{where} advertises the module {module!r}, which is not there: {error}",
                                  hint=_reinstall(record))  # fmt: skip

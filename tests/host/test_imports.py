@@ -86,6 +86,14 @@ def test_a_hook_that_ends_the_process_fails_by_name(moon, hook: str, code: int, 
     assert words in done.stderr
 
 
+def test_a_module_that_a_plugin_lacks_only_as_it_generates_is_told_as_one_that_its_import_lacks(moon) -> None:
+    more = "class Plugin(Plugin):\n    def generate(self, sub_graph, project_desc): import not_installed_here"
+    done = moon(more, "run")
+    assert done.returncode == errors.PLUGIN
+    assert f"{NAMED} needs the module 'not_installed_here', which is not installed" in done.stderr
+    assert "pip install not_installed_here  (or, for all that it requires: pip install moon-dist)" in done.stderr
+
+
 FORKS = {
     "at-import": ("import os; os.fork()", f"while importing {NAMED}"),
     "in-generate": (

@@ -7,7 +7,7 @@ import copy
 from typing import TypeVar
 
 from aiflow_ext.host.guard import Ended
-from aiflow_ext.host.loading import raised_in
+from aiflow_ext.host.loading import describe, not_found, raised_in
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError, named
@@ -31,6 +31,8 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
             job = resolved.hook.generate(sub_graph=sub_graph, project_desc=project)
     except AiflowError:
         raise
+    except ModuleNotFoundError as error:
+        raise not_found(f"job {name!r}: {describe(resolved.record)}", resolved.record, error) from error
     except (Exception, SystemExit, Ended) as error:
         raise GraphError(
             f"job {name!r}: the job plugin {label} ({resolved.record.distribution}) cannot run it: "
