@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -159,6 +160,36 @@ def test_a_librarys_name_on_the_cluster_is_of_its_content_alone(home: Path, tmp_
     assert digest(changed) != digest(again)
 
 
+@pytest.mark.parametrize(
+    ("version", "config", "words"),
+    [
+        ("2.3.0", {"java_home": "/nowhere"}, "no Java is on this node at JAVA_HOME, /nowhere: give java_home"),
+        ("2.3.0", {"python": "/nowhere/python3"}, "no Python is on this node at /nowhere/python3"),
+        (None, {}, "has no PyFlink (No module named 'pyflink"),
+        ("1.20.1", {}, "has PyFlink 1.20.1, and the job runs with Flink 2.3.0: pip install apache-flink==2.3.0"),
+        ("2.2.0", {"hadoop_classpath": "/nowhere/*"}, "Hadoop is not on this node where hadoop_classpath names it"),
+    ],
+)
+def test_what_a_node_lacks_is_told_before_the_job_begins(
+    project: Any, rendered: Any, tmp_path: Path, version: str | None, config: dict[str, Any], words: str
+) -> None:
+    """The script is run with a Java that has no class. Its exit code says that trying again would be of no use."""
+    (project.root / "job.py").write_text("")
+    java, packages = tmp_path / "java" / "bin" / "java", tmp_path / "packages"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+    (packages / "pyflink").mkdir(parents=True)
+    if version is not None:
+        (packages / "pyflink" / "version.py").write_text(f"__version__ = {version!r}\n")
+    found = rendered("python='job.py'", **{
+        "java_home": str(java.parents[1]), "python": sys.executable, "env": {"PYTHONPATH": str(packages)}, **config,
+    })  # fmt: skip
+    done = subprocess.run(["/bin/bash", "-c", "\n".join(found["script"])], cwd=tmp_path, capture_output=True, text=True)
+    assert words in done.stderr.splitlines()[-1]
+    assert done.returncode == 127
+
+
 def test_a_second_start_of_an_application_ends_before_flink_begins(rendered: Any, tmp_path: Path) -> None:
     """The script is run with a Java that records what it is called for, and moves a file as HDFS would."""
     found = rendered(java_home=str(tmp_path / "java"))
@@ -166,7 +197,9 @@ def test_a_second_start_of_an_application_ends_before_flink_begins(rendered: Any
     (folder / "attempt").mkdir(parents=True)
     (folder / "attempt" / "ready").touch()
     java.parent.mkdir(parents=True)
-    java.write_text('#!/bin/bash\ncase "$*" in *FsShell*) mv "${@: -2:1}" "${@: -1}";; *) echo "$*" >> flink;; esac\n')
+    java.write_text(
+        '#!/bin/bash\ncase "$*" in *-help) ;; *FsShell*) mv "${@: -2:1}" "${@: -1}";; *) echo "$*" >> flink;; esac\n'
+    )
     java.chmod(0o755)
     script = "\n".join(found["script"]) + "\n"
     staging = script.partition("-mv '")[2].partition("/ready'")[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiflow_ext.plugin.secrets import plain
 from aiflow_ext_flink.configuration import QUICK
-from aiflow_ext_yarn import flink_artifacts, master, request
+from aiflow_ext_yarn import flink_artifacts, flink_node_checks, master, request
 from aiflow_ext_yarn.flink_job import RUN, YarnFlinkJob
 from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD
 from aiflow_ext_yarn.request import APPLICATION_ID, Staged
@@ -124,10 +124,11 @@ def script(job: YarnFlinkJob, native_id: str) -> str:
     begun = [
         "export AIFLOW_WORK_FOLDER=$PWD",
         *lines,
+        *flink_node_checks.script(job),
         f'export HADOOP="{":".join(_hadoop(job))}"',
         'export CLASSPATH="$_FLINK_CLASSPATH:$HADOOP"',
         f'hadoop() {{ {shell} "$@"; }}',
-        f"hadoop -mv {claim} || exit 1",
+        f"hadoop -mv {claim} || {{ {flink_node_checks.without_hadoop()}; exit 1; }}",
     ]
     if not job.has_artifacts:
         return "\n".join([*begun, f"exec {flink}", ""])
