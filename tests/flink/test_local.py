@@ -59,7 +59,7 @@ def test_a_script_needs_an_interpreter_with_pyflink(project, cli, tmp_path, flin
 
 
 def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(project, cli, flink_home, tmp_path):
-    more = ", exec_mode: STREAM, parallelism: 2, flink: {state.backend.type: rocksdb}"
+    more = ", exec_mode: STREAM, parallelism: 2, taskmanagers: {count: 2}, flink: {state.backend.type: rocksdb}"
     project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", more))
     done = cli("render", project.root, "--json")
     assert done.returncode == 0, done.stderr
@@ -86,6 +86,12 @@ def test_folders_for_state_are_paths_or_urls(project, cli, flink_home, tmp_path,
     assert found["execution.checkpointing.dir"] == url.format(root=project.root)
 
 
+@pytest.mark.parametrize("keys", ["", ", exec_mode: STREAM, flink: {jobmanager.scheduler: adaptive}"])
+def test_more_parallelism_than_slots_is_taken_where_flink_makes_do_with_them(project, cli, flink_home, tmp_path, keys):
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", f"{keys}, parallelism: 2"))
+    assert cli("render", project.root).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -101,6 +107,10 @@ def test_folders_for_state_are_paths_or_urls(project, cli, flink_home, tmp_path,
         ),
         (", exec_mode: STREAM, retries: 1, checkpoints: 's3://b/x'", "a retry looks into folders of this machine"),
         (", restore_from: /sp/1", "has restore_from, and exec_mode BATCH"),
+        (
+            ", exec_mode: STREAM, parallelism: 3, taskmanagers: {slots: 2}",
+            "has parallelism: 3, and its TaskManagers have 2 slots",
+        ),
         (", jobmanager: 'flink'", "jobmanager must be host:port"),
         (", jobmanager: 'https://flink:8081'", "jobs are submitted to session clusters without TLS alone"),
         (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),

@@ -245,7 +245,9 @@ def test_the_cluster_s_configuration_has_the_job_s_keys():
     assert found["$internal.pipeline.job-id"] == "a" * 32
     assert found["execution.state-recovery.path"] == "/sp/1"
     batch = configuration(Config(taskmanagers=TaskManagers(2, 2)), "a" * 32, **folders, restore_from=None)
+    assert found["execution.submit-failed-job-on-application-error"] is True, "else Flink takes a second job"
     assert "$internal.pipeline.job-id" not in batch, "a batch program may submit several jobs"
+    assert "execution.submit-failed-job-on-application-error" not in batch
     assert batch["parallelism.default"] == 4
     drains = Config(exec_mode=af.ExecutionMode.STREAM, on_stop="drain")
     assert (stop_mode(config), stop_mode(Config()), stop_mode(drains)) == ("savepoint", "cancel", "drain")

@@ -98,15 +98,31 @@ def test_a_script_s_exception_is_taken_from_what_it_has_printed_where_flink_tell
     assert (
         told_by_program(code, lambda stream, offset: log[offset : offset + 1000]) == "ValueError: no such table: sales"
     )
-    assert told_by_program(code, lambda stream, offset: None) == code
-    assert told_by_program(code, unreachable) == code
+    silent = "the script has ended with exit code 1" if "code: 1" in words else code
+    assert told_by_program(code, lambda stream, offset: None) == silent
+    assert told_by_program(code, unreachable) == silent
     assert told_by_program("ArithmeticException: / by zero", unreachable) == "ArithmeticException: / by zero"
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        ('  File "/p/job.py", line 3\n    def x(:\n          ^\nSyntaxError: invalid syntax\n',
+         "SyntaxError: invalid syntax (job.py, line 3)"),
+        ("reading\nthe month is missing: --month 2026-01\n\n",
+         "the script has ended with exit code 2; its last line: the month is missing: --month 2026-01"),
+    ],
+)  # fmt: skip
+def test_a_script_that_is_no_python_or_ends_itself_is_told_by_what_it_has_printed(printed, reason):
+    log = printed.encode()
+    assert told_by_program("RuntimeException: Python process exits with code: 2", lambda _, at: log[at:]) == reason
 
 
 def test_the_attempt_runs_once_one_of_its_jobs_does():
     assert state_of([]) is JobState.QUEUED
     assert state_of(["CREATED", "INITIALIZING"]) is JobState.QUEUED
     assert state_of(["RESTARTING"]) is JobState.RUNNING
+    assert state_of(["FAILED"]) is JobState.QUEUED, "it may have failed before it ran"
     assert state_of(["FINISHED", "CREATED"]) is JobState.RUNNING, "between two jobs of a batch program"
 
 
@@ -149,6 +165,7 @@ def test_a_summary_that_is_damaged_gives_no_verdict(tmp_path):
     [
         ("DuplicateJobSubmissionException: Job has already been submitted.", True),
         ("FlinkRuntimeException: Cannot have more than 1 jobs in a single environment.", True),
+        ("FlinkRuntimeException: Cannot have more than 1 streaming jobs in a single environment.", True),
         ("ArithmeticException: / by zero", False),
     ],
 )

@@ -47,6 +47,8 @@ def configuration(
     }
     if stream:  # a batch program may submit several jobs, and each needs an id of its own
         found["$internal.pipeline.job-id"] = flink_id
+        # With it Flink refuses a second job. Else it gives that an id of its own, and nobody would save or stop it.
+        found["execution.submit-failed-job-on-application-error"] = True
     if restore_from is not None:
         found["execution.state-recovery.path"] = restore_from
         found["execution.state-recovery.ignore-unclaimed-state"] = config.allow_non_restored_state

@@ -14,13 +14,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.plugin import AINode, AISubGraph, CodeError, ExecutionMode, JobContext, Problem, ProjectDesc
+from aiflow_ext.plugin import (
+    AINode,
+    AISubGraph,
+    BaseJobConfig,
+    CodeError,
+    ExecutionMode,
+    JobContext,
+    Problem,
+    ProjectDesc,
+)
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import edges, placeholders, read_whole, text_at, text_of
 from aiflow_ext_flink.authoring import PROGRAMS
 from aiflow_ext_flink.config import FlinkKeys
 
 _FILE = re.compile("^file:(//)?(?=/)")
+_ADAPTS = (("jobmanager.scheduler", "adaptive"), ("scheduler-mode", "reactive"))  # a job to the slots that there are
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _MANIFEST, _LARGEST_MANIFEST = "META-INF/MANIFEST.MF", 1 << 20  # bytes of it that are read
 _LONGEST = 1000  # characters of a class's name
@@ -198,6 +208,29 @@ def _for_streams(sub_graph: AISubGraph, program: Program) -> Iterator[Problem]:
     if config.restore_from is not None:
         words = "restore_from, and exec_mode BATCH: a batch job begins without state"
         yield Problem(f"job {sub_graph.name!r} has {words}", program.where, hint)
+
+
+def slot_problems(name: str, config: BaseJobConfig, program: Program) -> Iterator[Problem]:
+    """More tasks of an operator than slots: a STREAM job would wait for ever. A BATCH job runs one after another.
+
+    Args:
+        name: the job's.
+        config: its config, with FlinkKeys, for a cluster with as many TaskManagers as that says.
+        program: what it runs.
+    """
+    assert isinstance(config, FlinkKeys)
+    if config.session is not None or config.exec_mode is not ExecutionMode.STREAM:
+        return
+    workers, wanted = config.taskmanagers, config.parallelism or 1
+    slots = workers.count * workers.slots
+    adapts = any(str(config.flink.get(key)).lower() == value for key, value in _ADAPTS)
+    if wanted > slots and not adapts:
+        yield Problem(
+            f"job {name!r} has parallelism: {wanted}, and its TaskManagers have {slots} slots: a STREAM job needs them "
+            "all at once",
+            program.where,
+            f"taskmanagers: {{count: {-(-wanted // workers.slots)}, slots: {workers.slots}}}, or less parallelism",
+        )
 
 
 def _read(node: AINode, root: Path) -> tuple[Program, list[Problem]]:

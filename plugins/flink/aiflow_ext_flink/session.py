@@ -25,6 +25,8 @@ SUBMITS_TWICE = (
     "of SQL into one STATEMENT SET, or give it a cluster of its own"
 )
 SAVEPOINT_FOLDER = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")  # Flink's key, and its former name
+# States of a task that may have had no slot: one that has waited in vain is FAILED, and the others CANCELED with it.
+_WITHOUT_A_SLOT = {"CREATED", "SCHEDULED", "FAILED", "CANCELED", "CANCELING"}
 _ENDED = ("FINISHED", "FAILED", "CANCELED")
 _LINKAGE = ("NoSuchMethodError", "NoSuchFieldError", "NoClassDefFoundError", "ClassNotFoundException",
             "IncompatibleClassChangeError", "AbstractMethodError", "UnsupportedClassVersionError",
@@ -218,7 +220,8 @@ def waits(rest: FlinkRest, job: dict[str, Any]) -> str | None:
         rest: of its cluster.
         job: what ``FlinkRest.job`` says of it.
     """
-    if _has_task(job):
+    state = STATES.get(str(job.get("state")))
+    if state is None or state.ended or not _statuses(job) <= _WITHOUT_A_SLOT:
         return None
     found = rest.overview()
     count, free, total = (found.get(key, "?") for key in ("taskmanagers", "slots-available", "slots-total"))
@@ -226,9 +229,17 @@ def waits(rest: FlinkRest, job: dict[str, Any]) -> str | None:
 
 
 def _has_task(job: dict[str, Any]) -> bool:
+    return STATES.get(str(job.get("state"))) is None or not _statuses(job) <= {"CREATED", "SCHEDULED"}
+
+
+def _statuses(job: dict[str, Any]) -> set[str]:
+    """The states of a job's tasks."""
     vertices = job.get("vertices")
-    statuses = [each.get("status") for each in vertices if isinstance(each, dict)] if isinstance(vertices, list) else []
-    return STATES.get(str(job.get("state"))) is None or any(each not in ("CREATED", "SCHEDULED") for each in statuses)
+    return (
+        {str(each.get("status")) for each in vertices if isinstance(each, dict)}
+        if isinstance(vertices, list)
+        else set()
+    )
 
 
 def explained(words: str, rest: FlinkRest) -> str:

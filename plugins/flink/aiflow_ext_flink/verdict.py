@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,9 @@ SUBMITS_TWICE = (
 _SCRIPT_ENDED = ("Python process exits with code", "Failed to start Python process")
 _LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} .*\n?", re.MULTILINE)
 _PRINTED, _LONGEST_LOG = 256 << 10, 64 << 20  # bytes at the end of a log that are looked at; of one that is read
+_NO_PYTHON = re.compile(
+    r'^  File "([^"\n]+)", line (\d+)\n(?: .*\n){0,8}((?:Syntax|Indentation|Tab)Error: .*)', re.MULTILINE
+)
 _PACKAGES = re.compile(r"^(?:[a-z_][\w$]*\.)+(?=[A-Z])")
 
 
@@ -96,12 +100,15 @@ def _python_line(text: str) -> str:
 
 
 def python_error(log: str) -> str | None:
-    """The last Python exception of what a program has printed, in one line; None where there is no traceback.
+    """The last Python exception of what a program has printed, in one line; None where there is none.
 
     Lines of Flink's log between them, which may repeat it, are left out.
     """
     text = _LOG_LINE.sub("", log)
-    return (_python_line(text) or None) if "Traceback (most recent call last)" in text else None
+    if "Traceback (most recent call last)" in text:
+        return _python_line(text) or None
+    wrong = _NO_PYTHON.findall(text)  # of a script that is no Python there is no traceback
+    return f"{wrong[-1][2]} ({os.path.basename(wrong[-1][0])}, line {wrong[-1][1]})"[:2000] if wrong else None
 
 
 def is_told_by_program(reason: str) -> bool:
@@ -110,7 +117,8 @@ def is_told_by_program(reason: str) -> bool:
 
 
 def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> str:
-    """The reason of a failure; of a script that has raised, which Flink tells by its exit code alone, its exception.
+    """The reason of a failure. Of a script that has ended early Flink tells the exit code alone: then its exception,
+    or what it has printed last.
 
     Args:
         reason: what Flink tells.
@@ -122,19 +130,33 @@ def told_by_program(reason: str, logs: Callable[[str, int], bytes | None]) -> st
     with contextlib.suppress(PlatformError):
         while offset < _LONGEST_LOG and (piece := logs("stdout", offset)):
             printed, offset = (printed + piece)[-_PRINTED:], offset + len(piece)
-    return python_error(printed.decode("utf-8", "replace")) or reason
+    text = printed.decode("utf-8", "replace")
+    return python_error(text) or _ended_early(reason, text)
+
+
+def _ended_early(reason: str, printed: str) -> str:
+    """The reason of a script that has ended itself, as by ``sys.exit("no month is given")``."""
+    code = re.search(r"Python process exits with code: (\d+)", reason)
+    if code is None:
+        return reason
+    lines = [line for each in _LOG_LINE.sub("", printed).splitlines() if (line := each.strip())]
+    return f"the script has ended with exit code {code[1]}" + (f"; its last line: {lines[-1][:1000]}" if lines else "")
 
 
 def submits_twice(words: str) -> bool:
     """Whether what Flink says of a failure is that the program submits two jobs, and may submit one."""
-    said = ("DuplicateJobSubmission", "has already been submitted", "Cannot have more than 1 jobs")
+    said = ("DuplicateJobSubmission", "has already been submitted", "Cannot have more than 1 ")
     return any(each in words for each in said)
 
 
 def state_of(statuses: Iterable[str]) -> JobState:
-    """The state of an attempt from those of its jobs, while its program runs: RUNNING once one of them runs."""
+    """The state of an attempt from those of its jobs, while its program runs: RUNNING once one of them runs.
+
+    One that has failed may never have run: Flink makes one where the program fails before it submits its own.
+    """
     states = [STATES.get(status, JobState.QUEUED) for status in statuses]
-    return JobState.RUNNING if any(state is not JobState.QUEUED for state in states) else JobState.QUEUED
+    waiting = (JobState.QUEUED, JobState.FAILED)
+    return JobState.RUNNING if any(state not in waiting for state in states) else JobState.QUEUED
 
 
 def restarts_of(exceptions: Mapping[str, Any]) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from aiflow_ext.plugin import ExecutionMode, Problem
 from aiflow_ext.plugin.engines import is_reached, is_remote
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import stop_mode
-from aiflow_ext_flink.program import Program, is_url
+from aiflow_ext_flink.program import Program, is_url, slot_problems
 from aiflow_ext_kubernetes import flink_session
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 
@@ -46,6 +46,7 @@ def problems_of(name: str, config: KubernetesJobConfig, program: Program, artifa
 def _cluster_problems(name: str, config: KubernetesJobConfig, program: Program, artifacts: str) -> Iterator[Problem]:
     """What is wrong with a job that gets a cluster of its own."""
     keys = keys_of(config)
+    yield from slot_problems(name, config, program)
     needed = max(keys.jobmanager.memory, keys.taskmanagers.memory)
     if config.memory is not None and config.memory < needed:
         yield Problem(

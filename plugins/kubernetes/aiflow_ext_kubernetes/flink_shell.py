@@ -108,7 +108,7 @@ for summary in "$archive"/applications/*/application-summary; do
       said="it cannot begin with ${restored%/_metadata}: $said"
     fi
     case $said in
-    *DuplicateJobSubmission*)
+    *DuplicateJobSubmission* | *'Cannot have more than 1 '*)
       said='the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put '
       said="${said}INSERTs of SQL into one STATEMENT SET, or take exec_mode: STREAM away"
       ;;

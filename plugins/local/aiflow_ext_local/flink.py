@@ -18,7 +18,7 @@ from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
 from aiflow_ext_flink.ids import earlier_ids, flink_id
-from aiflow_ext_flink.program import DRIVERS, Program, is_url, path_of, program_of
+from aiflow_ext_flink.program import DRIVERS, Program, is_url, path_of, program_of, slot_problems
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.flink_attempt import ask_to_stop, refused_to_stop
@@ -106,6 +106,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             if not is_url(each) and not Path(project_desc.root, each).is_file()
         ]
         problems += _elsewhere(sub_graph.name, config, program)
+        problems += slot_problems(sub_graph.name, config, program)
         if problems:
             raise af.CodeError(problems=problems)
         return LocalFlinkJob(config, build_bundle(sub_graph, project_desc, "flink"), program)

@@ -21,6 +21,7 @@ from aiflow_ext_flink.program import Filled, Program, is_url, path_of
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of, state_of
 
+NO_SLOTS = "NoResourceAvailableException"
 POLL = 0.3  # seconds between two looks at the job
 REST = 15.0  # seconds for an answer of its cluster
 SAVED_WITHIN = 600.0  # seconds for a savepoint
@@ -156,8 +157,12 @@ class Attempt:
             job = restarting[0] if restarting else str(jobs[0]["jid"])
             count, why = restarts_of(self.rest.exceptions(job))  # of the last few
             count = max(count, self.rest.restarts(job))
+            if waits is not None and NO_SLOTS in why and self.status.state is not JobState.RUNNING:
+                self._end_all()  # Flink would try it for ever
+                cure = "lower its parallelism, or give the cluster more slots"
+                raise Failed(f"no task of it has got a slot: {why} ({waits}): {cure}")
             words = f"restarted {count} times; the last time because of {why}" if restarting and why else None
-            status = status._replace(restarts=max(count, self.status.restarts), reason=words)
+            status = status._replace(restarts=max(count, self.status.restarts), reason=words or waits)
         if self.status.state is JobState.RUNNING:
             status = status._replace(state=JobState.RUNNING)
         elif status.state is JobState.RUNNING:

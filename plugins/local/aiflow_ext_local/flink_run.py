@@ -28,6 +28,7 @@ from typing import Any
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import artifacts, read_log_file
+from aiflow_ext_flink import session
 from aiflow_ext_flink.configuration import QUICK, has_tls, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, is_url, python_words
@@ -98,6 +99,7 @@ class Cluster(Attempt):
             # The processes of a machine with much else to do start slowly, and are not lost for that.
             "pekko.ask.timeout": "60 s",
             "io.tmp.dirs": work,
+            "web.refresh-interval": 500,  # ms, of what the REST API tells of tasks
             "user.artifacts.base-dir": f"{work}/flink-artifacts",
             "taskmanager.cpu.cores": 1.0,
             **spec["configuration"],
@@ -190,7 +192,8 @@ class Cluster(Attempt):
                 if process.poll() is not None and jobmanager.poll() is None:
                     raise Failed(f"{name} has ended with exit code {process.returncode}; its log says why")
             try:
-                self._seen(self.rest.jobs())
+                jobs = self.rest.jobs()
+                self._seen(jobs, self._waits(jobs))
                 answered = True
             except UnreachableError as error:
                 if not answered and time.monotonic() > deadline:
@@ -198,6 +201,13 @@ class Cluster(Attempt):
             except PlatformError as error:  # a job that is not there any more, as the cluster ends
                 say(error.message)
             self._stop_if_asked()
+
+    def _waits(self, jobs: list[dict[str, Any]]) -> str | None:
+        """What the program's jobs wait for, as long as none has run; None where they wait for nothing."""
+        if self.status.state is JobState.RUNNING:
+            return None
+        waiting = [session.waits(self.rest, self.rest.job(str(each["jid"]))) for each in jobs]
+        return waiting[0] if waiting and None not in waiting else None
 
     def _wait(self, seconds: float) -> bool:
         try:

@@ -60,13 +60,17 @@ def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
     twice = (
         "CREATE TABLE a (x INT) WITH ('connector'='datagen'); CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
     )
-    project.write(twice_sql=f"{twice} INSERT INTO b SELECT x FROM a; INSERT INTO b SELECT x + 1 FROM a;")
+    # Inserts into two tables have two names, and Flink would give the second job an id of its own.
+    project.write(twice_sql=f"{twice} CREATE TABLE c (x INT) WITH ('connector'='blackhole');"
+                  "INSERT INTO b SELECT x FROM a; INSERT INTO c SELECT x + 1 FROM a;",
+                  slots_sql=f"SET 'parallelism.default' = '2'; {twice} INSERT INTO b SELECT x FROM a;")  # fmt: skip
     project.jobs(
         'with af.job("divides"): af.flink(jar="job.jar", entry_class="Job", args=["divides", 0])\n'
         'with af.job("exits"): af.flink(jar="job.jar", entry_class="Job", args=["exits", 7])\n'
         'with af.job("raises"): af.flink(python="raises.py")\n'
-        'with af.job("twice"): af.flink(sql="twice.sql")',
-        config("twice: {exec_mode: STREAM}\n"),
+        'with af.job("twice"): af.flink(sql="twice.sql")\n'
+        'with af.job("slots"): af.flink(sql="slots.sql")',
+        config("twice: {exec_mode: STREAM}\nslots: {exec_mode: STREAM, flink: {slot.request.timeout: 5 s}}\n"),
     )
     found = run_json(project, "--jobs", "2")["jobs"]
     assert {name: job["state"] for name, job in found.items()} == dict.fromkeys(found, "FAILED")
@@ -75,6 +79,7 @@ def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
     assert "exit code 7" in reasons["exits"]
     assert reasons["raises"] == "ValueError: no such table: sales"
     assert "submits a second Flink job" in reasons["twice"]
+    assert "no task of it has got a slot" in reasons["slots"]
     assert b"taskmanager-1" in project.log("divides", "stderr")
     assert processes_marked(str(project.root)) == []
 
