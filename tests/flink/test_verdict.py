@@ -11,6 +11,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext_flink.verdict import (
     archived,
     python_error,
+    reason_of,
     restarts_of,
     root_cause,
     state_of,
@@ -72,11 +73,35 @@ Caused by: org.apache.calcite.plan.RelOptPlanner$CannotPlanException: There are 
             ),
         ),
         ("java.lang.IllegalStateException: no slots", "IllegalStateException: no slots"),
+        (
+            'java.io.IOException: Cannot run program "/python3": error=2\nCaused by: java.io.IOException: error=2, No',
+            'IOException: Cannot run program "/python3": error=2',
+        ),
+        (
+            "Caused by: org.apache.hadoop.ipc.RemoteException(org.apache.AccessControlException): Permission denied",
+            "AccessControlException: Permission denied",
+        ),
         ("", ""),
     ],
 )
 def test_the_reason_is_the_line_that_matters(trace, line):
     assert root_cause(trace) == line
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ("java.io.EOFException", "what it was to begin from cannot be restored: EOFException (restore_from names"),
+        (
+            "java.lang.IllegalStateException: you can set the --allowNonRestoredState option on the CLI.",
+            "IllegalStateException: say allow_non_restored_state: true.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_savepoint_that_cannot_be_restored_is_told_as_that(cause, words):
+    frame = "\tat org.apache.flink.runtime.checkpoint.CheckpointCoordinator.restoreSavepoint(X.java:1912)"
+    assert words in reason_of(f"org.apache.flink.util.FlinkException: no\nCaused by: {cause}\n{frame}\n")
+    assert words not in reason_of(f"org.apache.flink.util.FlinkException: no\nCaused by: {cause}\n")
 
 
 def test_the_last_exception_of_a_python_log_is_found():

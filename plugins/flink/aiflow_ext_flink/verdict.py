@@ -37,7 +37,12 @@ _WRAPPERS = (
     "java.util.concurrent.CompletionException",
     "java.util.concurrent.ExecutionException",
     "java.lang.RuntimeException: org.apache",
+    "java.io.IOException: error=",  # the one around it has the program that cannot be run
 )
+_RESTORES = "CheckpointCoordinator.restoreSavepoint("  # in a stack trace: a job was to get its state
+_RESTORABLE = "restore_from names a savepoint or checkpoint that is complete, can be read, and fits the program"
+_OPTION = "you can set the --allowNonRestoredState option on the CLI"
+_REMOTE = re.compile(r"^(?:[\w.$]+\.)?RemoteException\((?=[\w.$]+\): )([\w.$]+)\)")
 SUBMITS_TWICE = (
     "the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put INSERTs of "
     "SQL into one STATEMENT SET, or take exec_mode: STREAM away"
@@ -83,13 +88,20 @@ def root_cause(trace: str) -> str:
     chosen = (said[0] if said else (causes[-1] if causes else first))[:_LINE]
     while (match := re.match(r"^[\w.$]+(?:Exception|Error): (?=[\w.$]+(?:Exception|Error): )", chosen)) is not None:
         chosen = chosen[match.end() :]
+    chosen = _REMOTE.sub(r"\1", chosen)
     return _PACKAGES.sub("", chosen)[:2000]
 
 
 def reason_of(trace: str) -> str:
-    """Why an application has failed, from its stack trace: the root cause, or what to do where that is a second job."""
+    """Why an application has failed, from its stack trace: the root cause, or what to do where that is a second job, or
+    a savepoint or checkpoint that cannot be restored."""
     cause = root_cause(trace)
-    return SUBMITS_TWICE if submits_twice(cause) else cause
+    if submits_twice(cause):
+        return SUBMITS_TWICE
+    if cause and _RESTORES in trace:
+        words = cause.replace(_OPTION, "say allow_non_restored_state: true")
+        return f"what it was to begin from cannot be restored: {words} ({_RESTORABLE})"
+    return cause
 
 
 def _python_line(text: str) -> str:
