@@ -14,7 +14,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.view.html import svg_begin, text
 from aiflow_ext.view.layout import layers_of, layout
 from aiflow_ext.view.seen import Edge, Job
-from aiflow_ext.view.words import SIGNS, counted, duration, interest, shortened, totals, word_of
+from aiflow_ext.view.words import SIGNS, counted, duration, fitted, interest, shortened, totals, word_of
 
 MOST = 300  # jobs that are drawn one by one; more are drawn as groups
 MOST_ALONE = 40  # failed jobs that are drawn one by one then
@@ -149,8 +149,8 @@ def _drawn_box(box: _Box, x: int, y: int) -> str:
         f'<{kind} class="box {box.state}"{link}{data}{role} aria-label="{title}"><title>{title}</title>'
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
         f'<text class="sign" x="{x + 15}" y="{y + 19}">{SIGNS[box.state]}</text>'
-        f'<text class="name" x="{x + 28}" y="{y + 19}">{text(shortened(box.name, 25))}</text>'
-        f'<text class="below" x="{x + 28}" y="{y + 34}">{text(shortened(box.below, 32))}</text></{kind}>'
+        f'<text class="name" x="{x + 28}" y="{y + 19}">{text(fitted(box.name, 23))}</text>'
+        f'<text class="below" x="{x + 28}" y="{y + 34}">{text(fitted(box.below, 26))}</text></{kind}>'
     )
 
 

@@ -47,6 +47,10 @@ STYLE = """
 .aiflow-ext table { border-collapse: collapse; font-size: 13px; text-align: left; }
 .aiflow-ext th, .aiflow-ext td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top;
   text-align: left; background: none; color: var(--text); }
+.aiflow-ext th, .aiflow-ext td { overflow-wrap: break-word; }
+.aiflow-ext tbody th { overflow-wrap: anywhere; min-width: 8em; }
+.aiflow-ext td p, .aiflow-ext td ol { min-width: 14em; max-width: 40em; overflow-wrap: anywhere; }
+.aiflow-ext td p { margin: 0; }
 .aiflow-ext thead th { color: var(--dim); font-weight: 500; }
 .aiflow-ext tbody th { font-weight: 600; }
 .aiflow-ext td { font-variant-numeric: tabular-nums; }
@@ -58,7 +62,7 @@ STYLE = """
 CARD = """
 .aiflow-ext.card { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px;
   margin: 4px 0; }
-.aiflow-ext.card p { margin: 0 0 8px; }
+.aiflow-ext.card > p { margin: 0 0 8px; }
 """
 # Of a page of its own, and what stands there alone.
 PAGE = """

@@ -46,19 +46,19 @@ def _cells(job: Mapping[str, Any], now: float) -> tuple[str, ...]:
     end = last.get("ended_at") or now
     queued = duration(last.get("submitted_at"), begun or now) if attempts else ""
     reason = job["reason"] or last.get("reason") or ""
-    unreachable = "unreachable: " if last.get("unreachable") else ""
+    words = shortened(("unreachable: " if last.get("unreachable") else "") + reason, _LONGEST)
     node = " / ".join(filter(None, (last.get("node"), last.get("instance"))))
     return (
         text(job["name"]),
         sign_and_word(job["state"]),
         text(f"{job['platform']}.{job['engine']}"),
         _attempts(attempts),
-        text(queued),
-        text(duration(last.get("started_at"), end)),
+        _on_one_line(queued),
+        _on_one_line(duration(last.get("started_at"), end)),
         text(_memory(last)),
         text(_cpu(last)),
         text(node),
-        text(shortened(unreachable + reason, _LONGEST)),
+        f"<p>{text(words)}" if words else "",
     )
 
 
@@ -71,7 +71,11 @@ def _memory(attempt: Mapping[str, Any]) -> str:
 def _cpu(attempt: Mapping[str, Any]) -> str:
     used, asked = attempt.get("cpu_seconds"), attempt.get("cpu_asked")
     cores = f", asked for {cpu_text(asked)}" if asked is not None else ""
-    return "" if used is None else f"{used:.1f} s{cores}"
+    return "" if used is None else f"{used:.1f}\N{NO-BREAK SPACE}s{cores}"
+
+
+def _on_one_line(words: str) -> str:
+    return text(words.replace(" ", "\N{NO-BREAK SPACE}"))
 
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> str:

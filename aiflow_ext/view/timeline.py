@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from aiflow_ext.view.html import svg_begin, text
 from aiflow_ext.view.seen import Attempt, Edge, Job
-from aiflow_ext.view.words import SIGNS, counted, duration, of_most_interest, shortened, word_of
+from aiflow_ext.view.words import SIGNS, counted, duration, fitted, of_most_interest, shortened, word_of
 
 MOST = 200  # jobs that have a row; of more, those of most interest
 _LABEL, _SPAN, _RIGHT = 210, 760, 30  # widths in pixels: names, the time itself, and room for the last sign
@@ -115,7 +115,7 @@ def _row(
     until: float,
     link: Callable[[str], str] | None,
 ) -> str:
-    name = f'<text class="name" x="20" y="{y + 15}">{text(shortened(job.name, 27))}</text>'
+    name = f'<text class="name" x="20" y="{y + 15}">{text(fitted(job.name, 27))}</text>'
     name = f"<title>{text(job.name)}</title>{name}"
     if link is not None:
         name = f'<a href="{text(link(job.name))}">{name}</a>'

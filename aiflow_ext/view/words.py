@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 from aiflow_ext.model.states import JobState
@@ -83,3 +84,26 @@ def shortened(words: str, most: int) -> str:
         return words
     behind = most // 3
     return f"{words[: most - behind - 1]}\u2026{words[len(words) - behind :]}"
+
+
+def fitted(words: str, most: int) -> str:
+    """As ``shortened``, for a place as wide as ``most`` letters: a Chinese, Japanese or Korean character, or an emoji,
+    takes the room of two."""
+    if _room(words) <= most:
+        return words
+    behind = _as_fits(words[::-1], most // 3)[::-1]
+    return f"{_as_fits(words, most - 1 - _room(behind))}\u2026{behind}"
+
+
+def _room(words: str) -> int:
+    if words.isascii():
+        return len(words)
+    from unicodedata import east_asian_width
+
+    return len(words) + sum(east_asian_width(each) in "WF" for each in words)
+
+
+def _as_fits(words: str, most: int) -> str:
+    """The begin of a text, as much as there is room for."""
+    rooms = accumulate(_room(each) for each in words[:most])
+    return words[: sum(room <= most for room in rooms)]

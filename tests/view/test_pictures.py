@@ -52,6 +52,12 @@ EDGES = [Edge("fetch", "fit", data=True), Edge("fetch", "tell"), Edge("serve", "
          Edge("fit", "tell", "failed")]  # fmt: skip
 
 
+def test_names_are_as_wide_as_their_place_also_where_characters_are_wide() -> None:
+    root = parsed(graph_svg([Job("\u8a13" * 40), Job("w" * 40), Job("\u8a13" * 11)], []))
+    names = [each.text for each in of_class(root, "name")]
+    assert names == ["\u8a13" * 8 + "\u2026" + "\u8a13" * 3, "w" * 15 + "\u2026" + "w" * 7, "\u8a13" * 11]
+
+
 def test_a_graph_shows_each_job_with_its_state_as_sign_word_and_class(jobs: list[Job]) -> None:
     root = parsed(graph_svg(jobs, EDGES, now=162.0))
     boxes = {each.get("data-job"): each for each in of_class(root, "box")}

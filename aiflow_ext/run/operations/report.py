@@ -16,7 +16,7 @@ from aiflow_ext.model.names import container_log, local_path
 from aiflow_ext.regular_file import read_regular, read_whole
 from aiflow_ext.run.operations.logs import STREAMS, kept_containers
 from aiflow_ext.run.operations.observe import Observed
-from aiflow_ext.run.operations.outputs import PATIENCE, files_of
+from aiflow_ext.run.operations.outputs import PATIENCE, files_of, read_remote
 from aiflow_ext.run.operations.seen import edges_of_plan, seen_edges
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.ran_with import ran_with_of
@@ -179,6 +179,6 @@ def _read(path: str, size: int) -> bytes:
 
     def read() -> bytes:
         system, there = url_to_fs(path)
-        return bytes(system.cat_file(there, 0, size + 1))
+        return read_remote(system, there, size + 1)
 
     return result_within(PATIENCE, read)

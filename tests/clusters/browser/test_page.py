@@ -82,6 +82,20 @@ def test_a_real_run_is_seen_in_every_view(
     shot(browser, "narrow")
 
 
+def test_a_report_s_table_can_be_read_where_a_reason_is_one_long_word(
+    browser: Browser, command: Any, tmp_path: Path, shot: Callable[[Browser, str], None]
+) -> None:
+    workflow = "@af.workflow\ndef fails():\n    with af.job('evaluate'):\n        af.python(exit, 'w' * 400)\n"
+    run = command("run", project(tmp_path / "project", workflow), "--in-process")["run"]
+    command("report", run, "--output", tmp_path / "report.html")
+    browser.open((tmp_path / "report.html").as_uri())
+    browser.see("evaluate", "tbody th")
+    shot(browser, "report")
+    heads = "return document.querySelector('thead tr').offsetHeight"
+    assert browser.run(heads) < 40  # pixels: one line, and no word is broken
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_run_that_ends_while_its_picture_is_on_its_way_is_drawn_again(
     browser: Browser, page: Any, command: Any, tmp_path: Path
 ) -> None:

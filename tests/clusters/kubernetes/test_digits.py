@@ -82,5 +82,8 @@ def test_the_report_is_the_same(
             files = fsspec.filesystem("s3", client_kwargs={"endpoint_url": bed.layout.s3}, use_listings_cache=False)
             (report,) = [path for path in files.find(artifacts) if path.endswith("report.html") and path not in reports]
             reports[report] = files.cat(report)
+        page = tmp_path / "run.html"
+        told = cli("report", "latest", "--project", project, "--output", page, env=env)
+        assert b'alt="confusion-matrix.png of evaluate"' in page.read_bytes(), told.stderr  # from the URL
     (content,) = set(reports.values())
     assert b"accuracy 9" in content
