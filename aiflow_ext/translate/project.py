@@ -178,11 +178,11 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
         resources=_resources(root, settings.resources, source, found),
     )
     if settings.extensions.timeout <= timedelta(0):
-        words = f"{PROJECT_YAML}: 'extensions.timeout' must be longer than nothing"
+        words = "'extensions.timeout' must be longer than nothing"
         found.append(Problem(words, source.where(("extensions", "timeout")), "write a duration such as 30s"))
     for platform, number in settings.jobs.items():
         if number < 1:
-            words = f"{PROJECT_YAML}: 'jobs.{platform}' must be 1 or more, not {number}"
+            words = f"'jobs.{platform}' must be 1 or more, not {number}"
             found.append(Problem(words, source.where(("jobs", platform)), "say how many of its jobs run at once"))
     found += _schedule_problems(settings.schedule, source)
     if problems is not None:
@@ -197,7 +197,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
 
 def _schedule_problems(schedule: Mapping[str, Scheduled], source: Located) -> Iterator[Problem]:
     for name, each in schedule.items():
-        title, path = f"{PROJECT_YAML}: 'schedule.{name}'", ("schedule", name)
+        title, path = f"'schedule.{name}'", ("schedule", name)
         if not re.fullmatch(r"[\w.-]+", name):
             hint = "name it with letters, digits, '.', '_' and '-'"
             yield Problem(f"{title} is no name of an entry", source.where(path), hint)
@@ -234,7 +234,7 @@ def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems:
         path = Path(os.path.normpath(root / each))
         if os.path.isabs(each) and not path.is_relative_to(root):  # it may be spelled through a link
             path = Path(os.path.realpath(path))
-        title = f"{PROJECT_YAML}: python path {each!r}"
+        title = f"python path {each!r}"
         where = source.where(("python_paths", number))
         if not path.is_relative_to(root):
             hint = "only the project's own folder travels to a job: move the code into it, or install it as a package"
@@ -266,7 +266,7 @@ def _resources(root: Path, given: Mapping[str, str], source: Located, problems: 
     for name, each in given.items():
         path = Path(os.path.abspath(root / os.path.expanduser(each)))
         if not os.path.exists(path):
-            title = f"{PROJECT_YAML}: resource {name!r}"
+            title = f"resource {name!r}"
             problems.append(
                 Problem(f"{title} is not there: {each}", source.where(("resources", name)), "check the path")
             )

@@ -30,12 +30,12 @@ def structure(
         data: values by the names of ``cls``'s parameters.
         where: returns ``file:line`` of the value at a path in ``data``.
         problems: takes what is wrong.
-        what: what the mapping is, for messages: ``project.yaml``, ``job 'train'``.
+        what: what the mapping is, for messages about all of it: ``project.yaml``.
     """
     try:
         return typing.cast(T, build(cls, data, what))
     except Misfit as misfit:
-        report(misfit.items, lambda path: what, where, problems)
+        report(misfit.items, lambda path: "" if path else what, where, problems)
         return None
 
 
@@ -46,7 +46,7 @@ def report(
     # The latest only: shared problems would be repeated for each job, and ten thousand jobs may each have their own.
     known = {(each.message.partition(TELLS)[0], each.where) for each in problems[-LATEST:]}
     for path, message, hint in items:
-        subject = f"{what(path)}: {dotted(path)!r}" if path else what(path)
+        subject = ": ".join(filter(None, [what(path), repr(dotted(path)) if path else ""]))
         problem = Problem(f"{subject} {message}", where(path), hint)
         # One key under "*" may be wrong for several kinds of jobs, each with words of its own.
         same = (problem.message.partition(TELLS)[0], problem.where)

@@ -191,7 +191,7 @@ def test_a_report_may_be_wanted_or_not_or_have_a_folder_and_nothing_else(project
     project.write(project_yaml="report: [1]\n")
     done = cli("run", project.root)
     assert done.returncode == 3
-    assert "project.yaml: 'report' must be true or false or text, not a list" in done.stderr, done.stderr
+    assert "project.yaml:1: 'report' must be true or false or text, not a list" in done.stderr, done.stderr
 
 
 def test_a_run_whose_driver_was_killed_has_a_report_meanwhile_and_one_at_its_end(project, cli, tmp_path):

@@ -325,8 +325,8 @@ def test_a_firing_that_cannot_be_started_is_one_failure_and_is_not_tried_at_ever
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("n: {cron: '0 0 * *', workflow: sweep}", "project.yaml:2: project.yaml: 'schedule.n.cron' .*five fields"),
-        ("n: {workflow: sweep}", "project.yaml:2: project.yaml: 'schedule.n' has neither cron nor interval"),
+        ("n: {cron: '0 0 * *', workflow: sweep}", "project.yaml:2: 'schedule.n.cron' .*five fields"),
+        ("n: {workflow: sweep}", "project.yaml:2: 'schedule.n' has neither cron nor interval"),
         ("n@1: {interval: 1h, workflow: sweep}", "project.yaml:2: .*'schedule.n@1' is no name of an entry"),
         ("n: {interval: 1h, workflow: swep}", "did you mean 'sweep'"),
         ("n: {interval: 1h, workflow: sweep, params: {dya: 1}}", "did you mean 'day'"),

@@ -134,14 +134,14 @@ name: y
         load_project(folder)
     found = sorted((problem.where or "", problem.message) for problem in error.value.problems)
     assert [(where.removeprefix("digits/project.yaml:"), message) for where, message in found] == [
-        ("1", "project.yaml: 'nam' is not a key of project.yaml"),
-        ("3", "project.yaml: python path '../lib' is outside the project"),
-        ("3", "project.yaml: python path 'src' is not there"),
-        ("3", "project.yaml: python path 'workflow.py' is a file"),
-        ("4", "project.yaml: 'exclude' must be a list of text, not the text '*.csv'"),
-        ("5", "project.yaml: resource 'a' is not there: missing.txt"),
-        ("7", "project.yaml: 'plugins.alow' is not a key of this mapping"),
-        ("8", "project.yaml: 'plugins.pins' must be a mapping, not a list"),
+        ("1", "'nam' is not a key of project.yaml"),
+        ("3", "python path '../lib' is outside the project"),
+        ("3", "python path 'src' is not there"),
+        ("3", "python path 'workflow.py' is a file"),
+        ("4", "'exclude' must be a list of text, not the text '*.csv'"),
+        ("5", "resource 'a' is not there: missing.txt"),
+        ("7", "'plugins.alow' is not a key of this mapping"),
+        ("8", "'plugins.pins' must be a mapping, not a list"),
         ("9", "the key 'name' is given twice, first at digits/project.yaml:2"),
     ]
 
