@@ -16,6 +16,7 @@ from kubernetes_bed.waiting import until
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.testing import FlinkConformance
+from aiflow_ext.testing.flink import flink
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 from tests.helpers import flink_example, flink_jvm
 
@@ -101,6 +102,7 @@ def test_the_example_has_the_same_result_here(place: Place, tmp_path: Path) -> N
 class TestKubernetesFlink(FlinkConformance):
     platform = "kubernetes"
     patience = PATIENCE
+    rounds = 1  # the start after it restores
     place: ClassVar[Place]
 
     @pytest.fixture(autouse=True, scope="class")
@@ -120,6 +122,12 @@ class TestKubernetesFlink(FlinkConformance):
         return self.place.at(f"{self.root.name}/{name}")
 
     @pytest.mark.thorough
+    @flink
     def test_the_counting_of_executions_notices(self) -> None:
         """It proves the kit, which it does on this machine in the time that one cluster of Flink takes here."""
-        super().test_the_counting_of_executions_notices()
+        self.counting_notices()
+
+
+@pytest.mark.thorough
+class TestKubernetesFlinkThoroughly(TestKubernetesFlink):
+    rounds, kills = 10, 20

@@ -189,7 +189,7 @@ def test_sql_and_a_script_run_there_with_artifacts_and_what_fails_is_named_by_it
         "divides": f'af.flink(sql="divides.sql", to="{at}/none")',
         "wrong": 'af.flink(sql="SELECT * FROM sales;")',
     })  # fmt: skip
-    record = run_json(project, "--jobs", "1")
+    record = run_json(project, "--jobs", "2")
     found = record["jobs"]
     assert {name: job["state"] for name, job in found.items()} == {
         "sql": "FINISHED", "script": "FINISHED", "divides": "FAILED", "wrong": "FAILED",
@@ -205,80 +205,60 @@ def test_sql_and_a_script_run_there_with_artifacts_and_what_fails_is_named_by_it
     assert until(lambda: not session.left(), PATIENCE), session.left()
 
 
-def test_a_stream_goes_on_from_its_savepoint_until_its_pod_is_deleted(
+def test_a_stream_outlives_a_killed_pod_and_a_stop_with_each_row_once_while_others_wait_for_its_slot(
     jobs: Any, session: Session, project: Any, cli: Any, job: Any
 ) -> None:
+    """The job of a pod that is killed is cancelled, and its retry goes on from its checkpoint. The next run goes on
+    from the savepoint of a stop; another job is QUEUED meanwhile, and a third one's time is over."""
     at = session.folder
-    jobs({"numbers": f'af.flink(sql="many.sql", to="{at}/numbers")'}, exec_mode="STREAM", restore_from="latest",
-         savepoints=f"{at}/sp", checkpoints=f"{at}/cp", **FREQUENT)  # fmt: skip
+    own = {"numbers": {"savepoints": f"{at}/sp", "checkpoints": f"{at}/cp", "restore_from": "latest", "retries": 1,
+                       "on_stop": "savepoint"}}  # fmt: skip
+    numbers = f'af.flink(sql="many.sql", to="{at}/numbers")'
+    keys = {"exec_mode": "STREAM", "on_stop": "cancel", **FREQUENT}
 
-    for grace in ("30", "0"):
-        known, run = len(rows(at / "numbers")), begun(project, cli)
-        assert until(lambda run=run, known=known: job(run) and len(rows(at / "numbers")) > known, PATIENCE)
-        assert cli("stop", run, "numbers", "--grace", grace, "--project", project.root).returncode == 0
-        assert until(lambda run=run: job(run)["state"] == "STOPPED", PATIENCE)
-        assert str(job(run)["reason"]).startswith("stopped with the savepoint file:") == (grace != "0")
-    found = Counter(rows(at / "numbers"))
-    assert found == Counter(range(1, len(found) + 1))
-    assert until(lambda: not session.left(), PATIENCE), session.left()
+    def until_it_writes(run: str) -> None:
+        known = len(rows(at / "numbers"))
+        assert until(lambda: job(run) and len(rows(at / "numbers")) > known, PATIENCE)
 
+    def stop(run: str, name: str, grace: int) -> str:
+        assert cli("stop", run, name, "--grace", str(grace), "--project", project.root).returncode == 0
+        assert until(lambda: job_named(project, cli, run, name)["state"] == "STOPPED", PATIENCE)
+        return str(job_named(project, cli, run, name)["reason"])
 
-def test_a_job_whose_pod_is_killed_is_cancelled_and_its_retry_goes_on_from_its_checkpoint(
-    jobs: Any, session: Session, project: Any, cli: Any, job: Any
-) -> None:
-    at = session.folder
-    keys = {"exec_mode": "STREAM", "retries": 1, "checkpoints": f"{at}/cp-1", "savepoints": f"{at}/sp-1"}
-    jobs({"numbers": f'af.flink(sql="many.sql", to="{at}/retried")'}, **keys, **FREQUENT)
+    jobs({"numbers": numbers}, own, **keys)
     before, run = set(session.states()), begun(project, cli)
-    assert until(lambda: job(run) and len(rows(at / "retried")) > 0, PATIENCE)
+    until_it_writes(run)
     (first,) = set(session.states()) - before
     for folder in Path("/proc").glob("[0-9]*"):  # the script and what began it; the job goes on
         with contextlib.suppress(OSError):
             if f"\0{first}\0".encode() in (folder / "cmdline").read_bytes():
                 os.kill(int(folder.name), signal.SIGKILL)
     assert until(lambda: len(job(run)["attempts"]) == 2 and job(run)["state"] == "RUNNING", PATIENCE)
-    known = len(rows(at / "retried"))
-    assert until(lambda: job(run) and len(rows(at / "retried")) > known, PATIENCE)
+    until_it_writes(run)
     assert session.states()[first] == "CANCELED"
-    assert cli("stop", run, "numbers", "--grace", "30", "--project", project.root).returncode == 0
-    assert until(lambda: job(run)["state"] == "STOPPED", PATIENCE)
-    found = Counter(rows(at / "retried"))
-    assert found == Counter(range(1, len(found) + 1))
-    assert until(lambda: not session.left(), PATIENCE), session.left()
+    assert stop(run, "numbers", 30).startswith("stopped with the savepoint file:")
 
-
-def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
-    jobs: Any, session: Session, project: Any, cli: Any
-) -> None:
-    at = session.folder
-    jobs(
-        {
-            "holds": f'af.flink(sql="many.sql", to="{at}/holds")',
-            "waits": f'af.flink(sql="many.sql", to="{at}/waits")\naf.run_after("waits", "holds")',
-            "expires": f'af.flink(sql="many.sql", to="{at}/expires")\naf.run_after("expires", "holds")',
-        },
-        {"expires": {"start_within": 20}},
-        exec_mode="STREAM",
-        on_stop="cancel",
-        **FREQUENT,
-    )
+    others = {name: f'af.flink(sql="many.sql", to="{at}/{name}")\naf.run_after("{name}", "numbers")'
+              for name in ("waits", "expires")}  # fmt: skip
+    jobs({"numbers": numbers, **others}, {**own, "expires": {"start_within": 5}}, **keys)
     run = begun(project, cli)
+
+    def found(name: str) -> tuple[str, str]:
+        shown = job_named(project, cli, run, name)
+        return shown["state"], str(shown["reason"])
+
+    until_it_writes(run)
+    assert job(run)["attempts"][-1]["instance"].startswith(f"http://{NAME}:8081/#/job/running/")
     words = "it waits for slots: of the 1 slots of 1 TaskManagers 0 are free"
-
-    def found(name: str) -> dict[str, Any]:
-        return job_named(project, cli, run, name)
-
-    assert until(lambda: found("holds")["state"] == "RUNNING", PATIENCE)
-    page = found("holds")["attempts"][-1]["instance"]
-    assert page.startswith(f"http://{NAME}:8081/#/job/running/")
-    assert until(lambda: (found("waits")["state"], found("waits")["reason"]) == ("QUEUED", words), PATIENCE)
-    assert until(lambda: found("expires")["state"] == "FAILED", PATIENCE)
-    assert found("expires")["reason"].startswith("it has not started within 20 s")
-    assert found("waits")["state"] == "QUEUED"
-    assert cli("stop", run, "holds", "--grace", "0", "--project", project.root).returncode == 0
-    assert until(lambda: found("waits")["state"] == "RUNNING", PATIENCE)
-    assert cli("stop", run, "waits", "--grace", "0", "--project", project.root).returncode == 0
-    assert until(lambda: found("waits")["state"] == "STOPPED", PATIENCE)
+    assert until(lambda: found("waits") == ("QUEUED", words), PATIENCE)
+    assert until(lambda: found("expires")[0] == "FAILED", PATIENCE)
+    assert found("expires")[1].startswith("it has not started within 5 s")
+    assert found("waits")[0] == "QUEUED"
+    assert not stop(run, "numbers", 0).startswith("stopped with the savepoint")
+    assert until(lambda: found("waits")[0] == "RUNNING", PATIENCE)
+    stop(run, "waits", 0)
+    counted = Counter(rows(at / "numbers"))
+    assert counted == Counter(range(1, len(counted) + 1))
     assert until(lambda: not session.left(), PATIENCE), session.left()
 
 
