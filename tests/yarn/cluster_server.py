@@ -50,7 +50,8 @@ class Cluster:
         flink: how Flink's programs end that are submitted from now on, ``FINISHED`` or an exception of Java; None: they
             run until they are killed, or stopped with a savepoint.
         flink_configurations: of the programs that were submitted, in order.
-        flink_jobs: the states of a running program's jobs.
+        flink_jobs: the states of a running program's jobs; flink_tasks: how many tasks each has, by state; None: Flink
+            does not say.
         container: called with the id of each application of Flink's, in a thread; its container runs until it returns.
         savepoint: the answer to a stop with one: its path, or an exception of Java.
         before: called with the path of each request before it is answered; may wait.
@@ -75,6 +76,7 @@ class Cluster:
         self.flink: str | None = "FINISHED"
         self.flink_configurations: list[dict[str, Any]] = []
         self.flink_jobs = ["RUNNING"]
+        self.flink_tasks: dict[str, int] | None = None
         self.container: Callable[[str], None] | None = None
         self._containers: set[str] = set()
         self.savepoint = "hdfs://nn/savepoints/savepoint-1"
@@ -198,7 +200,7 @@ class Cluster:
             text = self.stdout if path.endswith("/stdout") else b""
             log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
             return (200, log, {}) if "/logs/" in path else (404, {}, {})
-        if path.startswith("/jobs/"):
+        if path.startswith("/jobs/") or path == "/overview":
             return self._jobmanager(method, path)
         self.asked.append(f"{method} {target.removeprefix('/ws/v1/cluster')}")
         return self._resource_manager(method, path.removeprefix("/ws/v1/cluster"), query, body)
@@ -304,8 +306,11 @@ class Cluster:
     def _jobmanager(self, method: str, path: str) -> Reply:
         """Flink's REST API, of the program that runs."""
         if path == "/jobs/overview":
-            jobs = [{"jid": f"{number:032x}", "state": state} for number, state in enumerate(self.flink_jobs)]
+            more = {} if self.flink_tasks is None else {"tasks": self.flink_tasks}
+            jobs = [{"jid": f"{number:032x}", "state": state, **more} for number, state in enumerate(self.flink_jobs)]
             return 200, {"jobs": jobs}, {}
+        if path == "/overview":
+            return 200, {"taskmanagers": 2, "slots-total": 4}, {}
         if method == "POST" and path.endswith("/stop"):
             return 202, {"request-id": "request"}, {}
         if "/savepoints/" in path and "://" not in self.savepoint:

@@ -299,7 +299,13 @@ def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: A
     job, driver = run.record.jobs["job"], driven(run.driver.run)
     until(lambda: bool(job.attempts) and "no job runs yet" in str(job.attempts[0].reason))
     assert job.state.value == "QUEUED"
-    cluster.flink_jobs = ["RUNNING"]
+    # Flink gives up to wait for slots, and begins again: none of its tasks has run.
+    cluster.flink_jobs, cluster.flink_tasks = ["RESTARTING"], {"failed": 1, "canceled": 3, "running": 0}
+    until(lambda: "it has 2 of them, with 4 slots" in str(job.attempts[0].reason))
+    asked = len(cluster.asked)
+    until(lambda: len(cluster.asked) > asked + 1)
+    assert job.state.value == "QUEUED"
+    cluster.flink_jobs, cluster.flink_tasks = ["RUNNING"], {"scheduled": 3, "running": 1}
     until(lambda: job.state.value == "RUNNING")
     cluster.savepoint = "java.io.IOException: no room"
     run.driver.stop()

@@ -84,7 +84,7 @@ class FlinkApplication(Application):
         if event is None:
             return None
         if report is not None and report["state"] == "RUNNING":
-            return event if event.state is JobState.RUNNING and self._runs(report) else self._waiting()
+            return event if event.state is JobState.RUNNING and self._runs(report) else self._waiting(report)
         if event.state is JobState.QUEUED:
             return event
         found = self._verdict()
@@ -138,8 +138,14 @@ class FlinkApplication(Application):
             return AttemptEvent(self.native_id, JobState.FAILED, reason=SILENT, disruption=True)
         return AttemptEvent(self.native_id, JobState.RUNNING, reason=KEEPING)
 
-    def _waiting(self) -> AttemptEvent:
+    def _waiting(self, report: Json) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"
+        with contextlib.suppress(PlatformError):
+            rest = self._rest(report)
+            found = {} if rest is None else rest.overview()
+            workers, slots = found.get("taskmanagers"), found.get("slots-total")
+            if isinstance(workers, int) and isinstance(slots, int):
+                words += f" in queue {report.get('queue')}; it has {workers} of them, with {slots} slots"
         return AttemptEvent(self.native_id, JobState.QUEUED, reason=words)
 
     def _runs(self, report: Json) -> bool:
@@ -263,13 +269,14 @@ def _since_end(report: Json) -> float:
 
 
 def _has_begun(job: Json) -> bool:
-    """Whether a job of the overview has tasks that run, or has had some. Flink calls it running before."""
+    """Whether a job of the overview has tasks that run, or have. Flink calls it running before.
+
+    Those that have failed, or were cancelled with them, may have waited for a slot in vain.
+    """
     if verdict.state_of([str(job.get("state"))]) is JobState.QUEUED:
         return False
     tasks = job.get("tasks")
-    return not isinstance(tasks, dict) or any(
-        tasks.get(each) for each in ("initializing", "running", "finished", "canceling", "canceled", "failed")
-    )
+    return not isinstance(tasks, dict) or any(tasks.get(each) for each in ("initializing", "running", "finished"))
 
 
 def _savepoints(archive: Any) -> Iterator[str]:
