@@ -473,3 +473,6 @@ def fails(number):
     done = reproduce(project, "fails", "--attempt", "2")
     assert (done.returncode, done.stdout) == (6, "")
     assert "ran before the run was given its project anew" in done.stderr
+    resume_run("latest", project=str(project.root), failed=True, update=True)  # nothing has changed
+    assert reproduce(project, "fails", "--attempt", "3").stdout == "has 2\n"
+    assert reproduce(project, "fails", "--attempt", "2").returncode == 6

@@ -79,8 +79,8 @@ def update_run(
     plan.capacities = None  # those that are kept may be on other platforms
     if problems := list(_misfits(plan, record, [job for name, job in today.jobs.items() if name not in kept])):
         raise ConfigError(problems=problems)
-    _tell(record, store, today, kept)
-    _change(plan, record, store, before, options, again & today.jobs.keys())
+    is_other = _tell(record, store, today, kept)
+    _change(plan, record, store, before, options, again & today.jobs.keys(), is_other=is_other)
     return plan
 
 
@@ -136,8 +136,8 @@ def _missing(name: str, record: RunRecord, today: Plan) -> ConfigError:
     return ConfigError(f"neither run {record.run_id} nor the workflow has a job {name!r}", hint=hint)
 
 
-def _tell(record: RunRecord, store: Store, today: Plan, kept: Collection[str]) -> None:
-    """Say what the run goes on with that differs from what it was started with."""
+def _tell(record: RunRecord, store: Store, today: Plan, kept: Collection[str]) -> bool:
+    """Say what the run goes on with that differs from what it was started with; returns whether anything does."""
     found = differences(side_of_run(Observed(store, record.run_id)), side_of_plan(today))
     told = {"changed files": [each["file"] for each in found["code"]], "new jobs": found["graph"]["added"],
             NOT_IN_WORKFLOW: found["graph"]["removed"]}  # fmt: skip
@@ -148,10 +148,18 @@ def _tell(record: RunRecord, store: Store, today: Plan, kept: Collection[str]) -
     told["versions"] = [f"{name} {then} -> {now}" for name, (then, now) in found["versions"].items()]
     words = [f"{what}: {listed(names)}" for what, names in told.items() if names]
     _log.warning("run %s goes on with today's project: %s", record.run_id, "; ".join(words) or "nothing has changed")
+    return bool(words) or bool(found["parameters"]) or any(found["graph"].values())
 
 
 def _change(
-    plan: Plan, record: RunRecord, store: Store, before: Plan, options: dict[str, Any], again: Collection[str]
+    plan: Plan,
+    record: RunRecord,
+    store: Store,
+    before: Plan,
+    options: dict[str, Any],
+    again: Collection[str],
+    *,
+    is_other: bool,
 ) -> None:
     """Have the run go on with another plan: on its platforms, in its folder, and on record.
 
@@ -171,7 +179,9 @@ def _change(
     known = record.jobs
     record.jobs = {name: _record_of(job, known.get(name), name in again) for name, job in plan.jobs.items()}
     record.state, record.ended_at = JobState.RUNNING, None
-    ledger.replan({**plan_to_data(plan), "files": copy, "updated_at": ledger.now()}, options)
+    # Where nothing is other, what ran before has run from the code and config that are kept.
+    updated_at = ledger.now() if is_other else store.plan(record.run_id)[0].get("updated_at")
+    ledger.replan({**plan_to_data(plan), "files": copy, "updated_at": updated_at}, options)
     settle_copies(home, copy)
     if (home / WHOLE).is_dir():
         files_of(plan.desc).move_to(home / WHOLE)
