@@ -3,7 +3,7 @@
 The native id of such an attempt is the path of its own folder, ``job.job_context.work_folder``.
 
     prepare_folder              make the attempt's folder, and ``work`` in it
-    supervisor_of, ProcessSpec  ``supervisor_of(native_id).hand_over(ProcessSpec(...))`` starts it
+    supervisor_of, ProcessSpec  ``supervisor_of(native_id).start(ProcessSpec(...))`` starts it, once
     process_id                  the ``id`` of its ProcessSpec
     ProcessHandler              its handler
     lookup, watch, stop         what the hooks of these names need

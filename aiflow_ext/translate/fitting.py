@@ -32,6 +32,7 @@ from aiflow_ext.translate.types_in_words import (
 )
 
 TELLS = " is not a key of "
+LACKS = "lacks the key "
 
 
 def fit(value: Any, kind: Any) -> Any:
@@ -299,7 +300,7 @@ def arguments(
             hint = f"add {name}: with {'its value' if kind == 'anything' else kind}"
             if not writable(parameter.type):
                 hint = f"no file can hold a {kind}: the author of the class gives it a default, or makes it in __init__"
-            wrong.append(((), f"lacks the key {name!r}" + ("" if kind == "anything" else f" ({kind})"), hint))
+            wrong.append(((), f"{LACKS}{name!r}" + ("" if kind == "anything" else f" ({kind})"), hint))
     return values, wrong
 
 

@@ -13,7 +13,7 @@ from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, NAMES, checked, common_values, is_common
 from aiflow_ext.translate.construct import create
 from aiflow_ext.translate.defaults import meant_for
-from aiflow_ext.translate.fitting import arguments, fit
+from aiflow_ext.translate.fitting import LACKS, TELLS, arguments, fit
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.misfits import Item, Misfit
 from aiflow_ext.translate.signature import Signature, signature_of
@@ -129,7 +129,7 @@ def _structured(config_type: type[Any], layer: Layer, common: Common, problems: 
     theirs = {name: each for name, each in signature.parameters.items() if name not in NAMES and not is_common(name)}
     renamed = getattr(config_type, "renamed", None)
     found, misfits = arguments(Signature(theirs, signature.free), own, owner, COMMON_KEYS, renamed)
-    wrong = [*wrong, *misfits]
+    wrong = [*wrong, *(_told_of_blocks(item, values.get("platform")) for item in misfits)]
     for name in NAMES:
         parameter = signature.parameters.get(name) or signature.parameters.get(_key_of(name))
         if parameter is None:
@@ -161,6 +161,17 @@ def _structured(config_type: type[Any], layer: Layer, common: Common, problems: 
 def _key_of(name: str) -> str:
     """The key in workflow.yaml of BaseJobConfig's ``name``."""
     return next((key for key, attribute in ATTRIBUTES.items() if attribute == name), name)
+
+
+def _told_of_blocks(item: Item, platform: Any) -> Item:
+    """A mistake in the keys of a job plugin; the hint says where keys belong that only one platform has."""
+    path, message, hint = item
+    if path == () and message.startswith(LACKS):
+        name = message.split("'")[1]
+        hint = f"{hint}, or under platforms: {{{platform}: {{{name}: ...}}}}, which is read on {platform} alone"
+    elif len(path) == 1 and message.startswith(TELLS.strip()) and (hint or "").startswith("its keys are"):
+        hint = f"{hint}; one that only another platform has goes under platforms: {{PLATFORM: {{{path[0]}: ...}}}}"
+    return path, message, hint
 
 
 def _said_as(layer: Layer, name: str) -> str:

@@ -381,6 +381,14 @@ def test_latest_in_a_projects_folder_is_never_a_run_of_another_project(project, 
     assert latest("status", "--json", cwd=tmp_path)["run"] == other.run_folder.name
 
 
+def test_a_misspelt_latest_is_recognised(project, cli):
+    project.jobs("with af.job('a'): af.cmd('true')", "a: {platform: local, engine: cmd_line}\n")
+    assert cli("run", project.root).returncode == 0
+    done = cli("status", "lastest", "--project", project.root)
+    assert done.returncode == 3
+    assert "did you mean 'latest'?" in done.stderr
+
+
 def test_latest_in_a_project_that_has_no_run_is_refused_and_stops_nothing(gated, cli, cli_env, tmp_path):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")

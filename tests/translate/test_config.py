@@ -703,6 +703,15 @@ def test_the_nearest_valid_key_is_named_among_the_plugins_and_the_common_ones(lo
     assert "its keys are image, platform" in str(problems[0])
 
 
+def test_the_hint_says_where_keys_of_one_platform_alone_belong(load: Load) -> None:
+    problems: list[Problem] = []
+    Structurer().structure(Plain, load(job(partition="ml")).layered("train"), problems)
+    hints = {problem.message: str(problem.hint) for problem in problems}
+    lacks, unknown = (next(hints[each] for each in hints if word in each) for word in ("'image'", "'partition'"))
+    assert lacks == "add image: with text, or under platforms: {local: {image: ...}}, which is read on local alone"
+    assert unknown.endswith("one that only another platform has goes under platforms: {PLATFORM: {partition: ...}}")
+
+
 def test_one_mistake_under_the_star_is_reported_once_for_all_jobs(load: Load) -> None:
     config = load('"*": {platform: local, engine: python, image: x, retires: 1}\na:\nb: {engine: cmd_line}\n')
     problems: list[Problem] = []

@@ -172,7 +172,10 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
             hint="where a project was moved, go to its new folder or name it: --project FOLDER",
         )
     if not chosen:
-        raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
+        raise ConfigError(
+            f"there is no run {run!r}",
+            hint=near(run, [LATEST]) or "aiflow-ext runs lists them; --project FOLDER says where",
+        )
     raise ambiguous(run, [each[1] for each in chosen], "give more of the id, or --project FOLDER")
 
 
