@@ -329,6 +329,8 @@ def test_a_session_cluster_that_forgets_the_job_is_no_success(flink: Flink) -> N
          "ArithmeticException: / by zero"),
         ("echo 'Caused by: a.DuplicateJobSubmissionException: Job has already been submitted.' >&2",
          "the program submits a second Flink job"),
+        ("echo 'Could not get job jar and dependencies from JAR file: JAR file does not exist: /x.jar\n\nUse -h'",
+         "JAR file does not exist: /x.jar"),
         (":", "the program has failed; its log says why"),
     ],
 )  # fmt: skip
@@ -340,6 +342,15 @@ def test_a_program_that_fails_tells_why_and_what_it_has_submitted_is_cancelled(
     code, reason, _ = flink.run()
     assert (code, reason[: len(said)]) == (1, said)
     assert flink.asked == [f"/jobs/{ID}?mode=cancel"]
+
+
+def test_a_second_job_of_the_program_is_cancelled_with_the_first_and_is_the_reason(flink: Flink) -> None:
+    other = "f" * 32
+    flink.client(f"for each in {ID} {other}; do echo Job has been submitted with JobID $each; done")
+    flink.states = ["RUNNING"]
+    code, reason, _ = flink.run()
+    assert (code, reason[:38]) == (1, "the program submits a second Flink job")
+    assert flink.asked == [f"/jobs/{other}?mode=cancel", f"/jobs/{ID}?mode=cancel"]
 
 
 def test_a_pod_that_is_ended_cancels_its_job(flink: Flink) -> None:

@@ -73,22 +73,34 @@ cause_of() {
     sed 's/^Caused by: //; s/^\([a-z_][A-Za-z0-9_$]*\.\)*\([A-Z]\)/\2/' | cut -c -2000
 }
 
+# Cancels what the program has submitted besides the job, and returns whether any of it went on: Flink gives it an id
+# that nobody knows.
+end_others() {
+  went_on=
+  for each in $(sed -n 's/^Job has been submitted with JobID \([0-9a-f]\{32\}\).*/\1/p' "$PWD/client.out"); do
+    [ "$each" != "$job" ] || continue
+    answer=$(ask PATCH "/jobs/$each?mode=cancel")
+    case ${answer%%[[:cntrl:]]*} in *' 202 '*) went_on=1 ;; esac
+  done
+  [ -n "$went_on" ]
+}
+
+twice='the program submits a second Flink job, and may submit one to a session cluster: make two jobs of it, put '
+twice="${twice}INSERTs of SQL into one STATEMENT SET, or give it a cluster of its own"
+
 # What the program itself says of its failure: the last line of a Python traceback, or a cause in Java.
 words_of_program() {
   words=$(cat "$PWD/client.out" "$PWD/client.err" | sed -n '/^Traceback (most recent call last)/,$p' |
     grep -m 1 '^[A-Za-z_][A-Za-z0-9_.]*\(: .*\)\{0,1\}$' | cut -c -2000)
   [ -n "$words" ] || words=$(cause_of <"$PWD/client.err")
-  case $words in
-  *DuplicateJobSubmission* | *'has already been submitted'*)
-    words='the program submits a second Flink job, and may submit one to a session cluster: make two jobs of it, put '
-    words="${words}INSERTs of SQL into one STATEMENT SET, or give it a cluster of its own"
-    ;;
-  esac
+  [ -n "$words" ] || words=$(sed -n 's/^Could not get job jar and dependencies from JAR file: //p' "$PWD/client.out")
+  case $words in *DuplicateJobSubmission* | *'has already been submitted'*) words=$twice ;; esac
   printf '%s' "${words:-the program has failed; its log says why}"
 }
 
 stopped() {
   [ -z "$client" ] || { kill -KILL "$client" && wait "$client"; } 2>/dev/null
+  [ ! -f "$PWD/client.out" ] || end_others
   end_job
   exit 143
 }
@@ -136,6 +148,10 @@ wait "$client"
 code=$?
 client=
 wait "$out" "$err"
+if end_others; then
+  end_job
+  fail "$twice"
+fi
 while :; do
   look
   case $status in
