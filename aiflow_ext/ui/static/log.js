@@ -2,7 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { useData } from "./hooks.js";
-import { query, readLog, runPath } from "./net.js";
+import { query, readLog, runPath, whileSeen } from "./net.js";
 import { Problems, bytes } from "./words.js";
 import { plain } from "./plain.js";
 
@@ -35,12 +35,18 @@ function Following({ run, job, number, stream, setStream }) {
   useEffect(() => {
     const stop = new AbortController();
     const decoder = new TextDecoder();
+    let next = null; // the byte to go on with
+    const began = (begin) => {
+      if (next === null) set({ begin, over: false, error: null });
+      next = begin;
+    };
     const came = (data) => {
+      next += data.length;
       const dropped = append(text.current, held.current, plain(decoder.decode(data, { stream: true })), data.length, box.current);
       if (dropped) set((before) => ({ ...before, begin: before.begin + dropped }));
     };
-    readLog(query(path, { ...asked, offset: -TAIL, follow: "1" }), (begin, size) => set({ begin, size, over: false, error: null }), came, stop.signal)
-      .then(() => set((before) => ({ ...before, over: true })), (error) => stop.signal.aborted || set((before) => ({ ...before, error })));
+    whileSeen((seen) => readLog(query(path, { ...asked, offset: next ?? -TAIL, follow: "1" }), began, came, seen), stop.signal)
+      .then(() => stop.signal.aborted || set((before) => ({ ...before, over: true })), (error) => set((before) => ({ ...before, error })));
     return () => stop.abort();
   }, []);
 

@@ -53,23 +53,51 @@ export async function post(path, data) {
   return (await request(path, options)).json();
 }
 
+/** Await `work(signal)` while this tab is seen: once it is hidden that signal is aborted, and once it is seen again `work`
+ *  is called again. A browser has six connections to a server, for all tabs together. Ends when `work` does, or `signal`
+ *  is aborted. */
+export async function whileSeen(work, signal) {
+  while (!signal.aborted) {
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));
+      continue;
+    }
+    const stop = new AbortController();
+    document.addEventListener("visibilitychange", () => stop.abort(), { once: true, signal: stop.signal });
+    const end = () => stop.abort();
+    signal.addEventListener("abort", end);
+    try {
+      await work(stop.signal);
+      return;
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+    } finally {
+      signal.removeEventListener("abort", end);
+      stop.abort();
+    }
+  }
+}
+
 /** Call `heard(name, data)` for each event of a stream, and `lost(error)` whenever it has broken; it is opened again until
- *  `signal` is aborted. */
+ *  `signal` is aborted. While this tab is hidden it is closed: what has changed meanwhile is heard once it is seen again. */
 export async function listen(path, heard, lost, signal) {
   for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
     try {
-      const answer = await request(path, { signal });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (let read = await reader.read(); !read.done; read = await reader.read()) {
-        wait = 500;
-        const blocks = (rest + read.value).split("\n\n");
-        rest = blocks.pop();
-        for (const block of blocks) {
-          const found = /^event: (\w+)\ndata: (.*)$/.exec(block);
-          if (found) heard(found[1], JSON.parse(found[2]));
+      await whileSeen(async (seen) => {
+        const answer = await request(path, { signal: seen });
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (let read = await reader.read(); !read.done; read = await reader.read()) {
+          wait = 500;
+          const blocks = (rest + read.value).split("\n\n");
+          rest = blocks.pop();
+          for (const block of blocks) {
+            const found = /^event: (\w+)\ndata: (.*)$/.exec(block);
+            if (found) heard(found[1], JSON.parse(found[2]));
+          }
         }
-      }
+      }, signal);
+      if (signal.aborted) return;
       lost(new Refused(0, [{ message: "the server of this page has ended", hint: "start it again: aiflow-ext ui" }]));
     } catch (error) {
       if (signal.aborted) return;

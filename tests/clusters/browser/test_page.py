@@ -203,6 +203,28 @@ def test_a_long_log_is_followed_to_its_last_byte_and_read_from_its_first(
     assert text == "".join(f"line {number:06}\n" for number in range(1, 60001)) + "the last byte is here."
 
 
+def test_eight_tabs_follow_the_same_run_and_each_is_up_to_date_once_it_is_seen(
+    browser: Browser, page: Any, command: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    body = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; echo ended"
+    workflow = f'@af.workflow\ndef tabs():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
+    run = command("run", project(tmp_path / "project", workflow), "--detach")["run"]
+    open_run(browser, page, run, job="talk")
+    browser.see("begun", ".log pre")
+    tabs = []
+    for _ in range(8):
+        tabs.append(browser.open_tab(f"{page.url.partition('#')[0]}#/runs/{run}/jobs?job=talk"))
+        browser.see("RUNNING", "h1")
+        browser.see("begun", ".log pre")
+    gate.touch()
+    for tab in tabs:
+        browser.show_tab(tab)
+        browser.see("FINISHED", "h1")
+        browser.see("complete", ".log")
+        assert browser.run("return document.querySelector('.log pre').textContent") == "begun\nended\n"
+
+
 def test_a_page_that_follows_a_large_log_keeps_its_end_alone_and_can_go_back(
     browser: Browser, page: Any, command: Any, tmp_path: Path
 ) -> None:

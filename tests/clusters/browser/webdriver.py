@@ -72,6 +72,18 @@ class Browser:
         """Go to an address, and wait until it is loaded."""
         self._do("POST", "url", {"url": url})
 
+    def open_tab(self, url: str) -> str:
+        """Go to an address in a new tab, which is the one that is seen from now on; returns its name."""
+        tab = str(self._do("POST", "window/new", {"type": "tab"})["handle"])
+        self.show_tab(tab)
+        self.open(url)
+        return tab
+
+    def show_tab(self, tab: str) -> None:
+        """Have another tab be the one that is seen."""
+        self._do("POST", "window", {"handle": tab})
+        self._devtools("Page.bringToFront", {})
+
     @property
     def url(self) -> str:
         """The address that its bar shows."""
