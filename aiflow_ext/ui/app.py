@@ -133,8 +133,10 @@ class _Page:
         return Answer(await self._of_run(request, lambda observed: streams_of(observed, job, attempt)))
 
     async def picture(self, request: Request) -> Response:
-        """The graph or the timeline of a run, as SVG."""
-        made = await self._of_run(request, lambda observed: drawn(observed, request.path_params["picture"]))
+        """The graph or the timeline of a run, as SVG; of the timeline a ``page``, in it the jobs that the table has."""
+        picture, asked = request.path_params["picture"], request.query_params
+        page, state, words = _number(asked, "page"), asked.get("state", ""), asked.get("words", "")
+        made = await self._of_run(request, lambda observed: drawn(observed, picture, page, state, words))
         return Response(made, media_type="image/svg+xml")
 
     async def style(self, request: Request) -> Response:

@@ -19,7 +19,7 @@ from aiflow_ext.view.log import log_html
 from aiflow_ext.view.seen import Edge, Job, jobs_of
 from aiflow_ext.view.style import PAGE, STYLE
 from aiflow_ext.view.table import jobs_table
-from aiflow_ext.view.timeline import timeline_svg
+from aiflow_ext.view.timeline import MOST, timeline_svg
 from aiflow_ext.view.words import counted, duration, shortened, totals
 
 MOST_FAILED = 20  # failed jobs that are told of at length, with the ends of their logs
@@ -95,7 +95,7 @@ def report_html(report: Report) -> str:
         *_failures(report, jobs, place),
         *_section("Graph", _legend(), scrolled(graph_svg(jobs, report.edges, now=report.now, link=place.__getitem__))),
         *_section("Timeline", "<p>In the platforms' own times: dotted, waiting; outlined, queued; filled, running.</p>",
-                  scrolled(_timeline(report, jobs, place.__getitem__))),
+                  *_timeline(report, jobs, place.__getitem__)),
         *_section("Jobs", scrolled(jobs_table(run["jobs"], now=report.now, anchor=lambda name: place[name][1:]))),
         *_pictures(report.pictures),
         *_made_of(run.get("provenance") or {}),
@@ -148,9 +148,11 @@ def _legend() -> str:
     return "<p>A thick arrow carries data; a dashed one waits for what it names instead of a success.</p>"
 
 
-def _timeline(report: Report, jobs: Sequence[Job], link: Callable[[str], str]) -> str:
+def _timeline(report: Report, jobs: Sequence[Job], link: Callable[[str], str]) -> Iterator[str]:
     until = report.now if report.run["ended_at"] is None else report.run["ended_at"]
-    return timeline_svg(jobs, report.edges, started_at=report.run["started_at"], until=until, link=link)
+    yield scrolled(timeline_svg(jobs, report.edges, started_at=report.run["started_at"], until=until, link=link))
+    if len(jobs) > MOST:
+        yield "<p>The page of <code>aiflow-ext ui</code> has the timeline of all jobs.</p>"
 
 
 def _failures(report: Report, jobs: Sequence[Job], place: Mapping[str, str]) -> Iterator[str]:

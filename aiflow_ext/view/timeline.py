@@ -26,6 +26,8 @@ def timeline_svg(
     until: float,
     link: Callable[[str], str] | None = None,
     most: int = MOST,
+    page: int = 0,
+    only: Callable[[Job], bool] = lambda job: True,
 ) -> str:
     """One row for each job, with its attempts.
 
@@ -36,13 +38,16 @@ def timeline_svg(
         until: when it ended, or the present moment.
         link: the address that a job's name leads to, by its key; None: it leads nowhere.
         most: of more jobs than this, those that run or failed are shown first, and the rest is counted.
+        page: which ``most`` of them are shown, from 0.
+        only: whether a job is shown at all.
     """
-    shown = of_most_interest(jobs, most, lambda job: job.state)
+    chosen = [job for job in jobs if only(job)]
+    shown = of_most_interest(chosen, most, lambda job: job.state, page)
     upstream = _upstream(jobs, edges)
     moments = [moment for job in shown for each in job.attempts for moment in each[2:5] if isinstance(moment, float)]
     begin, end = min([started_at, *moments]), max([until, started_at, *moments])
     time = _Axis(begin, max(end - begin, 0.1))
-    left_out = len(jobs) - len(shown)
+    left_out = 0 if page else len(chosen) - len(shown)
     height = _TOP + _ROW * len(shown) + _BOTTOM + (_ROW if left_out else 0)
     width = _LABEL + _SPAN + _RIGHT
     label = f"timeline of {counted(len(shown), 'job')} over {duration(begin, end)}"

@@ -39,11 +39,12 @@ def interest(state: JobState) -> int:
     return places.get(state, 1 if state.failed else 3 if state.ended else 2)
 
 
-def of_most_interest(jobs: Sequence[T], most: int, state: Callable[[T], JobState]) -> Sequence[T]:
-    """At most ``most`` of these jobs, those of most interest, in the order that they had."""
-    if len(jobs) <= most:
+def of_most_interest(jobs: Sequence[T], most: int, state: Callable[[T], JobState], page: int = 0) -> Sequence[T]:
+    """At most ``most`` of these jobs, those of most interest, in the order that they had; on the next ``page``, from 0,
+    those that come after them."""
+    if len(jobs) <= most and not page:
         return jobs
-    chosen = sorted(range(len(jobs)), key=lambda place: interest(state(jobs[place])))[:most]
+    chosen = sorted(range(len(jobs)), key=lambda place: interest(state(jobs[place])))[page * most : (page + 1) * most]
     return [jobs[place] for place in sorted(chosen)]
 
 

@@ -216,6 +216,19 @@ def test_a_hostile_name_is_text_in_the_pictures(page: Any, run: str, kind: str) 
     assert f"#/runs/{run}/{kind}?job={quote('<b>evil</b>', safe='')}" in links
 
 
+@pytest.mark.parametrize(
+    ("asked", "jobs"),
+    [("", ["make", "words", "folder", "<b>evil</b>"]), ("state=FAILED", ["<b>evil</b>"]), ("page=1", []),
+     ("words=LOCAL+Python+ol", ["folder"]), ("words=code", ["<b>evil</b>"]),
+     ("state=FAILED&words=make", []), ("state=NONE", []), ("page=-1&words=make", ["make"])],
+)  # fmt: skip
+def test_a_timeline_has_the_jobs_of_a_page_in_a_state_and_with_the_words_that_are_asked_for(
+    page: Any, run: str, asked: str, jobs: list[str]
+) -> None:
+    root = ElementTree.fromstring(page.answer(f"/api/runs/{run}/timeline.svg?{asked}").read())
+    assert [each.get("data-job") for each in root.iter() if each.get("data-job")] == jobs
+
+
 def test_a_spoilt_artifact_is_refused_in_words(page: Any, run: str) -> None:
     path = Path(
         next(each for each in page.json(f"/api/runs/{run}/artifacts?job=make") if each["shown"] == "table")["path"]

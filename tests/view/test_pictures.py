@@ -143,6 +143,23 @@ def test_a_timeline_of_many_jobs_shows_those_that_run_and_failed_and_counts_the_
     assert "and 497 more jobs" in str(of_class(root, "note")[0].text)
 
 
+def test_the_pages_of_a_timeline_have_each_job_once_those_that_failed_first() -> None:
+    many = [Job(f"j{number}", JobState.FAILED if number % 5 == 4 else JobState.FINISHED) for number in range(10)]
+    pages = []
+    for page in range(5):
+        root = parsed(timeline_svg(many, [], started_at=0.0, until=10.0, most=3, page=page))
+        pages.append([each.get("data-job") for each in of_class(root, "row")])
+    assert pages == [["j0", "j4", "j9"], ["j1", "j2", "j3"], ["j5", "j6", "j7"], ["j8"], []]
+
+
+def test_a_timeline_of_some_jobs_still_knows_what_they_have_waited_for() -> None:
+    first = Job("a", JobState.FINISHED, attempts=(Attempt(1, JobState.FINISHED, 0.0, 0.0, 6.0),))
+    then = Job("b", JobState.FINISHED, attempts=(Attempt(1, JobState.FINISHED, 8.0, 8.0, 9.0),))
+    svg = timeline_svg([first, then], [Edge("a", "b")], started_at=0.0, until=9.0, only=lambda job: job.name == "b")
+    assert [each.get("data-job") for each in of_class(parsed(svg), "row")] == ["b"]
+    assert "waited for its turn for 2.0 s" in svg
+
+
 @pytest.mark.parametrize("span", [0.0, 0.3, 59.0, 4000.0, 90_000.0, 10_000_000.0])
 def test_an_axis_has_some_times_whatever_its_length(span: float) -> None:
     root = parsed(timeline_svg([Job("a")], [], started_at=5.0, until=5.0 + span))

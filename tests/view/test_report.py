@@ -105,6 +105,7 @@ def test_a_report_of_a_thousand_jobs_that_have_all_failed_is_smaller_than_two_me
     html = report_html(Report(run(*jobs, state="FAILED"), [], 40.0, logs))
     assert len(html.encode()) < 2_000_000
     assert "980 more failed jobs" in html
+    assert "aiflow-ext ui</code> has the timeline of all jobs" in html
 
 
 def test_of_ten_thousand_jobs_the_table_shows_those_of_interest_and_counts_the_rest() -> None:

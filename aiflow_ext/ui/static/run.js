@@ -64,12 +64,12 @@ export function RunView({ id, view, job, tab }) {
       </div>
       <div class="chips" role="group" aria-label="Only jobs in one state">
         ${STATES.filter((each) => counts[each]).map((each) => html`<button class="chip" aria-pressed=${only === each}
-          onClick=${() => { setOnly(only === each ? null : each); if (view !== "jobs") go({}, "jobs"); }}><${Sign} state=${each} />${said(each).toLowerCase()} <b>${counts[each]}</b></button>`)}
+          onClick=${() => { setOnly(only === each ? null : each); if (view !== "timeline") go({}, "jobs"); }}><${Sign} state=${each} />${said(each).toLowerCase()} <b>${counts[each]}</b></button>`)}
       </div>
-      ${view === "jobs" ? html`<input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />` : ""}
+      ${view === "jobs" || view === "timeline" ? html`<input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />` : ""}
     </div>
     <div class="split ${chosen ? "with-job" : ""}">
-      <${View} run=${run} jobs=${shown} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
+      <${View} run=${run} jobs=${shown} state=${only} words=${text} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
       ${chosen ? html`<${JobPanel} run=${run} job=${chosen} tab=${tab} now=${now} go=${go} />` : ""}
     </div>
   </section>`;

@@ -103,6 +103,11 @@ def test_ten_thousand_jobs_are_seen_at_once_and_scrolled_smoothly(
         browser.click("[role=tab]", view)
         browser.see(words, ".picture")
         shot(browser, f"many-{view.lower()}")
+    browser.click("button", "Next")
+    browser.see("job-00399", ".picture")
+    browser.see("jobs 201 to 400 of 10,000", ".pages")
+    browser.type("job-09999", "input[type=search]")
+    browser.see("job-09999", ".picture")
     memory = peak_memory(page.process.pid)
     print(f"first view: {statistics.median(walls):.2f} s, processor time {statistics.median(works):.2f} s; a frame: "
           f"median {frames[FRAMES // 2]:.0f} ms, at most {frames[-1]:.0f} ms, processor time {each * 1000:.1f} ms; "
