@@ -46,7 +46,7 @@ class Cluster:
         diagnostics: of the applications that are submitted from now on: they end at once, FAILED.
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
-        read_only: a folder in which nothing may be written or removed.
+        read_only, private: a folder in which nothing may be written or removed, and one in which nothing may be read.
         flink: how Flink's programs end that are submitted from now on, ``FINISHED`` or an exception of Java; None: they
             run until they are killed, or stopped with a savepoint.
         flink_configurations: of the programs that were submitted, in order.
@@ -81,7 +81,7 @@ class Cluster:
         self._containers: set[str] = set()
         self.savepoint = "hdfs://nn/savepoints/savepoint-1"
         self.drops, self.holds, self.diagnostics = 0, False, ""
-        self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
+        self.standby, self.unsafe, self.read_only, self.private = False, 0, "/read-only/", "/private/"
         self._folders, self._incarnation = {"/"}, 1
         self._started, self._numbers = next(_starts), count(1)
         self._apps: dict[str, dict[str, Any]] = {}
@@ -340,6 +340,8 @@ class Cluster:
         there = any(each == path or each.startswith(below) for each in self.files)
         if path.startswith(self.read_only) and (operation == "CREATE" or (operation == "DELETE" and there)):
             return _refused("AccessControlException", f"Permission denied: user=ada, access=WRITE, inode={path}")
+        if path.startswith(self.private) and operation in ("OPEN", "GETFILESTATUS", "LISTSTATUS"):
+            return _refused("AccessControlException", f"Permission denied: user=ada, access=EXECUTE, inode={path}")
         file = next((each for each in self.files if path.startswith(f"{each}/")), None)
         if file is not None and operation in ("OPEN", "GETFILESTATUS", "LISTSTATUS"):
             return _refused("AccessControlException", f"{file} (is not a directory)")
@@ -376,6 +378,8 @@ class Cluster:
             changed = int(self.times.get(path, 86_400) * 1000)
             status = {"length": len(self.files[path]), "modificationTime": changed, "type": "FILE"}
             return 200, {"FileStatus": status}, {}
+        if operation == "GETFILESTATUS" and path in self._folders:
+            return 200, {"FileStatus": {"length": 0, "modificationTime": 0, "type": "DIRECTORY"}}, {}
         if operation == "LISTSTATUS" and path in self._folders:
             every = (*self.files, *self._folders)
             names = {each.removeprefix(below).partition("/")[0] for each in every if each.startswith(below)}

@@ -223,6 +223,28 @@ def test_task_managers_for_which_no_container_is_large_enough_are_told_before_th
     assert cluster.submitted == []
 
 
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ({}, "is not there"),
+        ({"savepoints/one/part": b""}, "is no complete savepoint or checkpoint: it has no _metadata"),
+        ({"savepoints": b""}, "may not see"),
+    ],
+)
+def test_a_savepoint_that_cannot_be_read_is_told_before_the_run(
+    workflow: Any, cluster: Cluster, cli: Any, there: dict[str, bytes], words: str
+) -> None:
+    for path, content in there.items():
+        cluster.add(f"/{path}", content)
+    keys = {"exec_mode": "STREAM", "restore_from": "hdfs:///savepoints/one"}
+    cluster.private = "/savepoints/" if words == "may not see" else "/private/"
+    done = cli("run", workflow(resource_manager=cluster.url, webhdfs=cluster.url, **keys).root)
+    assert done.returncode == 6, done.stderr
+    assert words in done.stderr
+    assert "correct restore_from" in done.stderr
+    assert cluster.submitted == []
+
+
 def test_flinks_libraries_are_sent_once_for_all_runs(workflow: Any, cluster: Cluster, run_json: Any) -> None:
     made = workflow(resource_manager=cluster.url, webhdfs=cluster.url)
     for _ in range(2):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ConfigError
+from aiflow_ext.plugin import ConfigError, Problem
 from aiflow_ext.plugin.engines import Bundle, build_bundle
 from aiflow_ext_flink.artifacts import names_of
 from aiflow_ext_flink.engine import FlinkEngine
@@ -58,6 +60,12 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
         flink, native_id = _flink(job), str(job.context.native_id)
         exchanged = [flink.exchanged(keyword, native_id) for keyword in names_of(flink.program)]
         return [*super()._left(job), flink.archive(native_id), *exchanged]
+
+    @af.hookimpl
+    def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
+        from aiflow_ext_yarn.flink_folders import restore_problem
+
+        return super().check_platform(jobs) or [*filter(None, map(restore_problem, map(_flink, jobs)))]
 
     def job_type(self) -> type[af.BaseJob]:
         return YarnFlinkJob

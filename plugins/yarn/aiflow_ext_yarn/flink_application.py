@@ -145,7 +145,7 @@ class FlinkApplication(Application):
             found = {} if rest is None else rest.overview()
             workers, slots = found.get("taskmanagers"), found.get("slots-total")
             if isinstance(workers, int) and isinstance(slots, int):
-                words += f" in queue {report.get('queue')}; it has {workers} of them, with {slots} slots"
+                words += f"; it has {workers} of them, with {slots} slots"
         return AttemptEvent(self.native_id, JobState.QUEUED, reason=words)
 
     def _runs(self, report: Json) -> bool:
