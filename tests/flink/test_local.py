@@ -86,6 +86,28 @@ def test_folders_for_state_are_paths_or_urls(project, cli, flink_home, tmp_path,
     assert found["execution.checkpointing.dir"] == url.format(root=project.root)
 
 
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda folder: folder.rmdir(), "is not there"),
+        (lambda folder: None, "has no file _metadata, so it is no savepoint, or none that is complete"),
+        (lambda folder: (folder / "_metadata").write_bytes(b"PK"), "is no savepoint of Flink's"),
+        (lambda folder: (folder / "_metadata").mkdir(), "cannot be read"),
+        (lambda folder: (folder / "_metadata").write_bytes(bytes.fromhex("4960672d00000006")), None),
+    ],
+)
+def test_a_savepoint_that_cannot_be_read_is_named_before_the_run(project, cli, flink_home, tmp_path, made, words):
+    (project.root / "sp").mkdir()
+    made(project.root / "sp")
+    keys = ", exec_mode: STREAM, restore_from: sp"
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", keys))
+    done = cli("run", project.root)
+    assert done.returncode == 6, "there is no Java"
+    said = f"restore_from: {project.root}/sp {words}"
+    assert (said in done.stderr) == (words is not None)
+    assert ("restore_from" in done.stderr) == (words is not None)
+
+
 @pytest.mark.parametrize("keys", ["", ", exec_mode: STREAM, flink: {jobmanager.scheduler: adaptive}"])
 def test_more_parallelism_than_slots_is_taken_where_flink_makes_do_with_them(project, cli, flink_home, tmp_path, keys):
     project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", f"{keys}, parallelism: 2"))

@@ -20,6 +20,7 @@ from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import DRIVERS, Program, is_url, path_of, program_of, slot_problems
 from aiflow_ext_flink.rest import FlinkRest
+from aiflow_ext_flink.savepoint import wrong_with
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.flink_attempt import ask_to_stop, refused_to_stop
 from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
@@ -153,11 +154,11 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
         found = [*map(_flink, jobs)]
         yield from session.platform_problems((config, job.program, FlinkRest(config.session)) for job in found
                                              if (config := _config(job)).session is not None)  # fmt: skip
-        for job in {_needs(job): job for job in found}.values():
-            for problem in _lacking(job):
-                if str(problem) not in told:
-                    told.add(str(problem))
-                    yield problem
+        problems = [each for job in {_needs(job): job for job in found}.values() for each in _lacking(job)]
+        for problem in [*problems, *(each for job in found for each in _unreadable(job))]:
+            if str(problem) not in told:
+                told.add(str(problem))
+                yield problem
 
     # -- the process ------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             "properties": dict(config.properties),
             "stream": stream,
             "on_stop": stop_mode(config),
-            "restore_from": config.restore_from,
+            "restore_from": _restore_from(job),
             "former": earlier_ids(context) if stream or config.session else [],
             "savepoints": savepoints,
             "checkpoints": checkpoints,
@@ -255,6 +256,31 @@ def _folder(root: str, said: str) -> str:
     """A folder that the config says: a path of this machine, also where it is said as a URL; or the URL of another."""
     path = path_of(said)
     return path if is_url(path) else str(Path(root, os.path.expanduser(path)))
+
+
+def _restore_from(job: LocalJob) -> str | None:
+    """What the first attempt begins with, as the config says it; a relative path is one of the project."""
+    config = job.job_config
+    assert isinstance(config, LocalFlinkJobConfig)
+    said = config.restore_from
+    if said is None or said == "latest" or (config.session is not None and not session.is_here(config.session)):
+        return said
+    return _folder(job.bundle.project.root, said)
+
+
+def _unreadable(job: LocalFlinkJob) -> Iterator[Problem]:
+    """What is wrong with the savepoint that a job is to begin with, before its first attempt.
+
+    Later ones begin with its checkpoints, and Flink may then have removed the savepoint.
+    """
+    config, context, said = _config(job), job.job_context, _restore_from(job)
+    begun = context is not None and bool(context.work_folder) and Path(str(context.work_folder)).parent.is_dir()
+    here = config.session is None or session.is_here(config.session)
+    if begun or not here or said is None or said == "latest" or is_url(said):
+        return
+    if words := wrong_with(said):
+        hint = "name the folder of a savepoint, or of a retained checkpoint (chk-N), that is complete"
+        yield Problem(f"restore_from: {said} {words}", job.program.where, hint)
 
 
 def _url(folder: str) -> str:

@@ -19,8 +19,10 @@ from aiflow_ext.plugin.engines import artifacts, read_whole
 from aiflow_ext_flink import session
 from aiflow_ext_flink.program import Filled, Program, is_url, path_of
 from aiflow_ext_flink.rest import FlinkRest
+from aiflow_ext_flink.savepoint import wrong_with
 from aiflow_ext_flink.verdict import restarts_of, state_of
 
+OTHER_STATE = "StateMigrationException"
 NO_SLOTS = "NoResourceAvailableException"
 POLL = 0.3  # seconds between two looks at the job
 REST = 15.0  # seconds for an answer of its cluster
@@ -137,8 +139,8 @@ class Attempt:
             return None
         if said is None or not self.sees_files or is_url(path_of(said)):
             return said
-        if not Path(path_of(said)).exists():
-            raise Failed(f"restore_from names {said}, which is not there")
+        if words := wrong_with(path_of(said)):
+            raise Failed(f"restore_from: {said} {words}")
         return said
 
     # -- while it runs -------------------------------------------------------------------------------------------------
@@ -157,6 +159,9 @@ class Attempt:
             job = restarting[0] if restarting else str(jobs[0]["jid"])
             count, why = restarts_of(self.rest.exceptions(job))  # of the last few
             count = max(count, self.rest.restarts(job))
+            if why.startswith(OTHER_STATE):  # it is the same each time that Flink tries it
+                self._end_all()
+                raise Failed(f"what it was to begin from cannot be restored: {why}")
             if waits is not None and NO_SLOTS in why and self.status.state is not JobState.RUNNING:
                 self._end_all()  # Flink would try it for ever
                 cure = "lower its parallelism, or give the cluster more slots"

@@ -17,7 +17,7 @@ from aiflow_ext_flink import session
 from aiflow_ext_flink.home import VERSION, jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS
 from aiflow_ext_flink.rest import FlinkRest, Refused
-from aiflow_ext_flink.verdict import STATES, root_cause, submits_twice
+from aiflow_ext_flink.verdict import STATES, reason_of, submits_twice
 from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, say
 
 LARGEST_JAR = 1 << 30  # bytes
@@ -169,7 +169,7 @@ class Session(Attempt):
             return
         trace = self._trace()
         print(trace, file=sys.stderr, flush=True)
-        raise Failed(session.explained(root_cause(trace) or "Flink does not say why", self.rest))
+        raise Failed(session.explained(reason_of(trace) or "Flink does not say why", self.rest))
 
     def _trace(self) -> str:
         """The stack trace of what the job has failed of."""
