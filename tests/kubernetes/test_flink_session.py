@@ -168,6 +168,7 @@ class Flink:
         vertices: of the job.
         answers: what it says of other paths, by their end.
         asked: the requests that change something.
+        ended: the ids of other jobs, which cannot be cancelled.
         cancels: called while a request to cancel the job is answered.
     """
 
@@ -175,6 +176,7 @@ class Flink:
         self.folder, self.states, self.vertices = folder, list[str | None](), list[Any]()
         self.answers: dict[str, Any] = {"/config": {"flink-version": "2.3.0"}}
         self.asked: list[str] = []
+        self.ended = set[str]()
         self.running = threading.Event()
         self.cancels: Callable[[], Any] = lambda: None
         (folder / "home" / "bin").mkdir(parents=True)
@@ -202,8 +204,9 @@ class Flink:
             def do_PATCH(self) -> None:
                 flink.asked.append(self.path)
                 flink.cancels()
-                flink.states = ["CANCELED"]
-                self.say({}, 202)
+                if f"/jobs/{ID}" in self.path:
+                    flink.states = ["CANCELED"]
+                self.say({}, 409 if any(each in self.path for each in flink.ended) else 202)
 
             def say(self, content: Any, status: int) -> None:
                 data = json.dumps(content, separators=(",", ":")).encode()
@@ -344,13 +347,20 @@ def test_a_program_that_fails_tells_why_and_what_it_has_submitted_is_cancelled(
     assert flink.asked == [f"/jobs/{ID}?mode=cancel"]
 
 
-def test_a_second_job_of_the_program_is_cancelled_with_the_first_and_is_the_reason(flink: Flink) -> None:
+@pytest.mark.parametrize(
+    ("options", "ended", "fails"), [(["-d"], False, True), (["-d"], True, True), ([], True, False)]
+)
+def test_a_second_job_of_the_program_is_cancelled_with_the_first_and_is_the_reason(
+    flink: Flink, options: list[str], ended: bool, fails: bool
+) -> None:
+    """Of a BATCH program one that has ended is none: its client has waited for it."""
     other = "f" * 32
     flink.client(f"for each in {ID} {other}; do echo Job has been submitted with JobID $each; done")
-    flink.states = ["RUNNING"]
-    code, reason, _ = flink.run()
-    assert (code, reason[:38]) == (1, "the program submits a second Flink job")
-    assert flink.asked == [f"/jobs/{other}?mode=cancel", f"/jobs/{ID}?mode=cancel"]
+    flink.states = ["RUNNING" if fails else "FINISHED"]
+    flink.ended = {other} if ended else set()
+    code, reason, _ = flink.run(options=options)
+    assert (code, reason[:38]) == ((1, "the program submits a second Flink job") if fails else (0, ""))
+    assert flink.asked == [f"/jobs/{each}?mode=cancel" for each in ([other, ID] if fails else [other])]
 
 
 def test_a_pod_that_is_ended_cancels_its_job(flink: Flink) -> None:

@@ -73,14 +73,14 @@ cause_of() {
     sed 's/^Caused by: //; s/^\([a-z_][A-Za-z0-9_$]*\.\)*\([A-Z]\)/\2/' | cut -c -2000
 }
 
-# Cancels what the program has submitted besides the job, and returns whether any of it went on: Flink gives it an id
-# that nobody knows.
+# Cancels what the program has submitted besides the job: Flink gives it an id that nobody knows. Returns whether any of
+# it went on; of a STREAM job, whether there was any.
 end_others() {
   went_on=
   for each in $(sed -n 's/^Job has been submitted with JobID \([0-9a-f]\{32\}\).*/\1/p' "$PWD/client.out"); do
     [ "$each" != "$job" ] || continue
     answer=$(ask PATCH "/jobs/$each?mode=cancel")
-    case ${answer%%[[:cntrl:]]*} in *' 202 '*) went_on=1 ;; esac
+    case "$options ${answer%%[[:cntrl:]]*}" in -d* | *' 202 '*) went_on=1 ;; esac
   done
   [ -n "$went_on" ]
 }
