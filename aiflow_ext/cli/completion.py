@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def _completing(find: Callable[[Given], Values], *, folders: bool = False) -> Ca
         from click.shell_completion import CompletionItem
 
         # First: bash drops what comes before it, and looks for folders where nothing else fits.
-        items = [CompletionItem(typed, type="dir")] if folders else []
+        items = [CompletionItem(typed or _nothing_typed(), type="dir")] if folders else []
         given = context.params.get(parameter.name or "")
         repeated = given if isinstance(given, tuple) else ()
         # Nobody wants an error message between two keys: the command says what is wrong, once it is entered.
@@ -38,6 +39,12 @@ def _completing(find: Callable[[Given], Values], *, folders: bool = False) -> Ca
         return items
 
     return complete
+
+
+def _nothing_typed() -> str:
+    """The empty word; for zsh, which does not use it, another one: click's script loses an empty word, and takes
+    those behind it for something else."""
+    return "." if os.environ.get("_AIFLOW_EXT_COMPLETE") == "zsh_complete" else ""
 
 
 def _runs(given: Given) -> Values:

@@ -83,6 +83,15 @@ def test_runs_and_latest_are_offered_wherever_a_run_is_named(ran, offered, value
     assert ("dir", "") in offered("graph", "")
 
 
+def test_what_zsh_is_told_has_no_empty_word_which_its_script_would_lose(ran, cli, cli_env):
+    _, run = ran
+    asked = {"_AIFLOW_EXT_COMPLETE": "zsh_complete", "COMP_WORDS": "aiflow-ext graph ", "COMP_CWORD": "2"}
+    told = cli(env={**cli_env, **asked}).stdout.removesuffix("\n").split("\n")
+    assert told[0::3] == ["dir", "plain", "plain"]
+    assert told[4::3] == ["latest", run]
+    assert all(told), told
+
+
 def test_jobs_of_a_run_are_those_on_record(ran, values):
     project, run = ran
     jobs = ["train-0", "train-1", "report"]
