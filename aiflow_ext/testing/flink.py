@@ -88,9 +88,9 @@ class FlinkWorks(Works):
     def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
         return self.writes("marks", 1)
 
-    def streams(self) -> Work:
+    def streams(self, name: str = "stream") -> Work:
         """Writes numbers until it is stopped."""
-        return self._program("stream", MANY, f"'rows-per-second'='{PER_SECOND}'", "n").under(exec_mode="STREAM")
+        return self._program(name, MANY, f"'rows-per-second'='{PER_SECOND}'", "n").under(exec_mode="STREAM")
 
     def windows(self) -> Work:
         """Writes numbers until it is stopped, and how many there were once its only window fires."""
@@ -161,46 +161,44 @@ class FlinkConformance(KillLoop, Conformance):
     # -- stops -------------------------------------------------------------------------------------------------------
 
     @flink
-    def test_a_stream_goes_on_from_its_savepoint_with_each_row_once_until_it_is_cancelled(self) -> None:
+    def test_a_stream_goes_on_from_its_savepoint_with_each_row_once_until_it_is_drained_or_cancelled(self) -> None:
         """A STREAM job is stopped with a savepoint, ``rounds`` times, and started again from that. The job after it
-        starts while it runs. With ``on_stop: cancel`` it is STOPPED without a savepoint."""
-        path: str | None = None
+        starts while it runs. The last time it is drained: the window that was open all the time is in its output, once,
+        with the numbers of before the savepoint. With ``on_stop: cancel`` a job is STOPPED without a savepoint."""
+        path, before = None, 0
         for number in range(self.rounds):
-            path = self._saved(path, followed=number == 0)
+            before = len(self.rows("stream"))
+            path = self._saved(path, followed=number == 0, drained=number == self.rounds - 1)
         counted = len(self.rows("stream"))
+        self.must_be_drained(self.rows("counted"), counted - before + 1 if before else 1)
         self.notes.append(f"savepoints: {self.rounds} stops, {counted} rows, none lost, none doubled")
-        self.trial.write({"job": self.programs.streams().under(restore_from=path, on_stop="cancel")})
-        reason = self._stopped_after(counted)
+        self.trial.write({"job": self.programs.streams("cancelled").under(on_stop="cancel")})
+        reason = self._stopped_after(0, "cancelled")
         if reason.startswith(SAVED):
             complain(f"{self.name}: on_stop is cancel, and the job was {reason}", "cancel it", ANCHOR)
-        self.must_be_counted("stream", len(self.rows("stream")))
+        self.must_be_counted("cancelled", len(self.rows("cancelled")))
 
-    @flink
-    def test_a_drained_stream_fires_its_windows_before_its_savepoint(self) -> None:
-        """With ``on_stop: drain`` a window that was open when the job was stopped is in its output, once."""
-        self.trial.write({"job": self.programs.windows().under(on_stop="drain")})
-        self.must_be_drained(self._stopped_after(0), self.rows("counted"))
-
-    def _saved(self, path: str | None, followed: bool) -> str:
+    def _saved(self, path: str | None, followed: bool, drained: bool) -> str:
         """Run the STREAM job, from the savepoint ``path`` on, until it has written more; stop it; where its savepoint
         is."""
         counted = len(self.rows("stream"))
-        works = {"job": self.programs.streams().under(**({} if path is None else {"restore_from": path}))}
+        how = {"on_stop": "drain" if drained else "savepoint", **({} if path is None else {"restore_from": path})}
+        works = {"job": self.programs.windows().under(**how)}
         if followed:
             works["after"] = Work("af.cmd('true')", config=self.follower)
         self.trial.write(works)
         if followed:
             self.trial.order("after", "job")
-        reason = self._stopped_after(counted, "after" if followed else None)
+        reason = self._stopped_after(counted, follower="after" if followed else None)
         if not reason.startswith(SAVED):
             complain(f"{self.name}: a STREAM job was stopped, and its reason is {reason!r}",
                      f"take a savepoint, and let the reason be: {SAVED}PATH", ANCHOR)  # fmt: skip
         self.must_be_counted("stream", len(self.rows("stream")))
         return reason.removeprefix(SAVED)
 
-    def _stopped_after(self, counted: int, follower: str | None = None) -> str:
-        """Run the written STREAM job until more rows than ``counted`` are there, and ``follower`` has ended; stop it;
-        returns its reason."""
+    def _stopped_after(self, counted: int, written: str = "stream", follower: str | None = None) -> str:
+        """Run the written STREAM job until more rows than ``counted`` are ``written``, and ``follower`` has ended; stop
+        it; returns its reason."""
         client, look = self.trial.client(), self.trial.client()
         self.trial.runs.append(client("prepare_run")["run"])
         client("drive_aside")
@@ -208,7 +206,7 @@ class FlinkConformance(KillLoop, Conformance):
         while True:
             jobs = {job["name"]: job for job in look("stands", run=self.trial.runs[-1])["jobs"]}
             states = {name: job["state"] for name, job in jobs.items()}
-            if states["job"] == "RUNNING" and len(self.rows("stream")) > counted \
+            if states["job"] == "RUNNING" and len(self.rows(written)) > counted \
                     and states.get(str(follower), "FINISHED") == "FINISHED":  # fmt: skip
                 break
             if time.monotonic() > deadline or states["job"] in ("FINISHED", "FAILED", "STOPPED", "LOST"):
@@ -229,11 +227,14 @@ class FlinkConformance(KillLoop, Conformance):
             complain(f"{self.name}: of {last} rows {len(lost)} are lost {lost[:5]}, {len(doubled)} doubled "
                      f"{doubled[:5]}", "restore from what restore_from names; start no job twice", ANCHOR)  # fmt: skip
 
-    def must_be_drained(self, reason: str, windows: list[int]) -> None:
-        """Fail unless a job was stopped with a savepoint after its only window had fired, once: its row is there."""
-        if not reason.startswith(SAVED) or len(windows) != 1 or windows[0] < 1:
-            complain(f"{self.name}: on_stop is drain, the reason is {reason!r}, and the window that was open is "
-                     f"{windows}", "pass drain on to Flink's stop", ANCHOR)  # fmt: skip
+    def must_be_drained(self, windows: list[int], least: int) -> None:
+        """Fail unless a job's only window has fired, once: its row is there, and has counted ``least`` numbers."""
+        if len(windows) != 1:
+            complain(f"{self.name}: on_stop is drain, and the window that was open is {windows}",
+                     "pass drain on to Flink's stop", ANCHOR)  # fmt: skip
+        if windows[0] < least:
+            complain(f"{self.name}: a window has counted {windows[0]} numbers, of at least {least}",
+                     "restore the state from what restore_from names", ANCHOR)  # fmt: skip
 
     # -- the client dies ---------------------------------------------------------------------------------------------
 

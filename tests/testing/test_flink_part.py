@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiflow_ext.testing.flink import SAVED, FlinkConformance, Rows
+from aiflow_ext.testing.flink import FlinkConformance, Rows
 from aiflow_ext.testing.killing import verdict
 
 
@@ -37,12 +37,12 @@ def test_rows_that_are_lost_doubled_or_too_many_are_noticed(rows: list[int], wor
             tested.must_be_counted("few", 3)
 
 
-@pytest.mark.parametrize(("reason", "windows"), [("stopped", [7]), (f"{SAVED}/s", []), (f"{SAVED}/s", [7, 7])])
-def test_a_stop_that_is_no_drain_is_noticed(reason: str, windows: list[int]) -> None:
+@pytest.mark.parametrize(("windows", "words"), [([], "pass drain on"), ([7, 7], "pass drain on"), ([6], "restore")])
+def test_a_stop_that_is_no_drain_and_a_window_whose_state_is_lost_are_noticed(windows: list[int], words: str) -> None:
     tested = Read([])
-    tested.must_be_drained(f"{SAVED}/s", [7])
-    with pytest.raises(pytest.fail.Exception, match="pass drain on"):
-        tested.must_be_drained(reason, windows)
+    tested.must_be_drained([7], 7)
+    with pytest.raises(pytest.fail.Exception, match=words):
+        tested.must_be_drained(windows, 7)
 
 
 def test_executions_are_counted_by_their_rows_since_the_last_time() -> None:
