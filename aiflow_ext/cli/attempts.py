@@ -10,7 +10,7 @@ from aiflow_ext.cli.output import print
 from aiflow_ext.cli.show import duration, kind_of, moment
 from aiflow_ext.model.ran_with import RanWith
 from aiflow_ext.model.resources import cpu_text
-from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.find import job_of
 from aiflow_ext.run.store.ran_with import ran_with_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.view.words import size_text
@@ -18,9 +18,7 @@ from aiflow_ext.view.words import size_text
 
 def show_job(record: RunRecord, name: str, *, as_json: bool) -> None:
     """Print a job of a run. Raises ConfigError where it has none of this name."""
-    job = record.jobs.get(name)
-    if job is None:
-        raise no_such_job(record.run_id, name, record.jobs)
+    job = job_of(record, name)
     if as_json:
         shown = job.summary()
         for attempt in shown["attempts"]:

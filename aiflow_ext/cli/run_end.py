@@ -32,8 +32,7 @@ def say_how_it_ended(plan: Plan, record: RunRecord, printed: set[str], *, tails:
         has_logs = last is not None and os.path.exists(os.path.join(last.folder, "stdout"))
         if not has_logs and job.name in printed:
             continue
-        reason = last.reason if last else job.reason
-        print(f"\n{one_line(job.name)} {job.state}: {indented(reason or '')}")
+        print(f"\n{one_line(job.name)} {job.state}: {indented(job.why or '')}")
         if last is not None and has_logs:
             from aiflow_ext.run.operations.logs import kept_containers
 

@@ -138,7 +138,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60, *, pla
     rows = []
     for job in jobs:
         state, last = str(job.state), job.last
-        words = (last.reason if last and last.reason else job.reason) or ""
+        words = job.why or ""
         if last is not None and last.unreachable:
             words = f"unreachable: {words}"
         tries = str(last.number) if last is not None and last.number > 1 else ""

@@ -22,6 +22,7 @@ from aiflow_ext.model.errors import PROJECT, AiflowError, ConfigError
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.platform_checks import problems_to_data
 from aiflow_ext.run.operations.run_job import request_of, settings_of
+from aiflow_ext.run.store.find import job_of
 from aiflow_ext.ui import artifacts
 from aiflow_ext.ui.actions import resume_run, stop_run
 from aiflow_ext.ui.answer import Answer, in_json
@@ -30,7 +31,7 @@ from aiflow_ext.ui.guard import DATA, Guard
 from aiflow_ext.ui.log import Log, streams_of
 from aiflow_ext.ui.pictures import drawn
 from aiflow_ext.ui.plugins import LOADING, inventory
-from aiflow_ext.ui.runs import Runs, job_of
+from aiflow_ext.ui.runs import Runs
 from aiflow_ext.view.style import STYLE
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ class _Page:
     async def streams(self, request: Request) -> Response:
         """The names of the logs of an attempt: stdout, stderr, and other containers whose logs were kept."""
         job, attempt = request.query_params.get("job", ""), _number(request.query_params, "attempt")
-        return Answer(await self._of_run(request, lambda observed: streams_of(observed, job, attempt)))
+        return Answer(await self._of_run(request, lambda observed: streams_of(observed, job, attempt), only=job))
 
     async def picture(self, request: Request) -> Response:
         """The graph or the timeline of a run, as SVG; of the timeline a ``page``, in it the jobs that the table has."""
@@ -146,7 +147,7 @@ class _Page:
     async def job(self, request: Request) -> Response:
         """A job, as one of ``jobs`` of ``aiflow-ext status --json``."""
         job = request.query_params.get("job", "")
-        return Answer(await self._of_run(request, lambda observed: job_of(observed, job).summary()))
+        return Answer(await self._of_run(request, lambda observed: job_of(observed.record, job).summary(), only=job))
 
     async def settings(self, request: Request) -> Response:
         """The settings of a job with their origins, in the shape of ``aiflow-ext config show --json``."""
@@ -162,12 +163,12 @@ class _Page:
     async def artifacts(self, request: Request) -> Response:
         """What a job has kept."""
         job = request.query_params.get("job", "")
-        return Answer(await self._of_run(request, lambda observed: artifacts.listed(observed, job)))
+        return Answer(await self._of_run(request, lambda observed: artifacts.listed(observed, job), only=job))
 
     async def preview(self, request: Request) -> Response:
         """The beginning of an artifact."""
         job, name = request.query_params.get("job", ""), request.query_params.get("name", "")
-        return Answer(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name)))
+        return Answer(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name), only=job))
 
     async def make_ticket(self, request: Request) -> Response:
         """An address for an artifact that answers once."""
@@ -175,7 +176,7 @@ class _Page:
         wanted = artifacts.Wanted(*(str(asked.get(key, "")) for key in artifacts.Wanted._fields))
 
         def answer() -> Response:
-            with runs.observed(run_id) as observed:
+            with runs.observed(run_id, wanted.job) as observed:
                 return artifacts.answer_with(observed, wanted)
 
         return Answer({"url": f"/ticket/{self._tickets.add(answer)}"})
@@ -198,12 +199,12 @@ class _Page:
         found = await run_in_threadpool(lambda: PluginHost().why(platform, engine, limit=limit).to_dict())
         return Answer(found)
 
-    async def _of_run(self, request: Request, read: Callable[[Observed], T]) -> T:
-        """What is read of a run, in a thread."""
+    async def _of_run(self, request: Request, read: Callable[[Observed], T], only: str | None = None) -> T:
+        """What is read of a run, or of one job of it, in a thread."""
         runs, run_id = self._runs, request.path_params["run"]
 
         def call() -> T:
-            with runs.observed(run_id) as observed:
+            with runs.observed(run_id, only) as observed:
                 return read(observed)
 
         return await run_in_threadpool(call)

@@ -9,7 +9,7 @@ from typing import Any
 from aiflow_ext.model.errors import ConfigError
 from aiflow_ext.run.store.changes import RunState, changed_since, jobs_now, live_jobs, state_of
 from aiflow_ext.run.store.lock import holder, is_stopped
-from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.ui.runs import Runs, drivers_of
 
@@ -69,7 +69,7 @@ class RunFollower:
         driver = holder(self._folder)
         self._known, self._unread, self._looked_at_live = (state, driver), False, time.monotonic()
         return "run", {
-            "run": {**head_of(record), "driver": driver, "stopped": driver is not None and is_stopped(driver)},
+            "run": {**record.head(), "driver": driver, "stopped": driver is not None and is_stopped(driver)},
             "now": self._clock.now(),
             "jobs": [row_of(job) for job in record.jobs.values()],
         }
@@ -113,22 +113,13 @@ class ListFollower:
         """Nothing is open."""
 
 
-def head_of(record: RunRecord) -> dict[str, Any]:
-    """A run without its jobs, in the shape of ``status --json``."""
-    ended_at = record.ended_at
-    return {"run": record.run_id, "workflow": record.workflow, "project": record.project, "folder": record.folder,
-            "state": str(record.state), "started_at": record.started_at, "ended_at": ended_at,
-            "provenance": record.provenance or None}  # fmt: skip
-
-
 def row_of(job: JobRecord) -> list[Any]:
     """A job in the order in which ``jobOf`` of hooks.js reads it; an attempt likewise."""
     last = job.last
-    reason = (last.reason if last is not None and last.reason else job.reason) or None
     flags = [each for each in _FLAGS if last is not None and getattr(last, each)]
     attempts = [_attempt(each) for each in job.attempts]
     node = None if last is None else last.node
-    return [job.name, job.platform, job.engine, str(job.state), reason, node, flags, attempts]
+    return [job.name, job.platform, job.engine, str(job.state), job.why, node, flags, attempts]
 
 
 def _attempt(attempt: AttemptRecord) -> list[Any]:

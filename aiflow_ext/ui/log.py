@@ -10,8 +10,7 @@ from aiflow_ext.model.names import container_log
 from aiflow_ext.run.operations.logs import STREAMS, LogSource, kept_containers
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.store.changes import jobs_now, state_of
-from aiflow_ext.run.store.records import AttemptRecord
-from aiflow_ext.ui.runs import job_of
+from aiflow_ext.run.store.find import attempt_of
 
 
 class Log:
@@ -33,7 +32,7 @@ class Log:
 
     def __init__(self, observed: Observed, job: str, number: int, stream: str, offset: int = 0) -> None:
         self._observed = observed
-        self._attempt = attempt_of(observed, job, number)
+        self._attempt = attempt_of(observed.record, job, number)
         if stream not in STREAMS:
             if stream not in kept_containers(self._attempt):
                 raise ConfigError(f"attempt {number} of job {job!r} has no log of a container {stream!r}")
@@ -61,17 +60,9 @@ class Log:
         return ended and (cleaned or self._observed.driver is None)
 
 
-def attempt_of(observed: Observed, job: str, number: int) -> AttemptRecord:
-    """An attempt of a run. Raises ConfigError where there is none."""
-    attempts = job_of(observed, job).attempts
-    if not 1 <= number <= len(attempts):
-        raise ConfigError(f"job {job!r} has had {len(attempts)} attempts: there is no attempt {number}")
-    return attempts[number - 1]
-
-
 def streams_of(observed: Observed, job: str, number: int) -> list[str]:
-    """The names of the logs that an attempt has. Raises as :func:`attempt_of`."""
-    return [*STREAMS, *kept_containers(attempt_of(observed, job, number))]
+    """The names of the logs that an attempt has. Raises ConfigError for a job or an attempt that the run lacks."""
+    return [*STREAMS, *kept_containers(attempt_of(observed.record, job, number))]
 
 
 def _size(path: Path) -> int | None:

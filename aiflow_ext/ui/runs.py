@@ -12,9 +12,8 @@ from typing import Any
 
 from aiflow_ext.model.errors import AiflowError, ConfigError
 from aiflow_ext.run.operations.observe import Observed, list_runs
-from aiflow_ext.run.store.find import no_such_job, state_folders
+from aiflow_ext.run.store.find import job_of, state_folders
 from aiflow_ext.run.store.lock import holder
-from aiflow_ext.run.store.records import JobRecord
 from aiflow_ext.run.store.store import Store
 
 REFRESH = 10.0  # seconds between two questions to the platforms of a run that nothing drives
@@ -69,11 +68,14 @@ class Runs:
         return Store(self._states[run_id], create=False)
 
     @contextlib.contextmanager
-    def observed(self, run_id: str) -> Iterator[Observed]:
-        """A run with its records as they are now. Raises as :meth:`store`."""
+    def observed(self, run_id: str, only: str | None = None) -> Iterator[Observed]:
+        """A run with its records as they are now, or with that of one job alone: of thousands, reading them takes long.
+        Raises as :meth:`store`, and ConfigError for a job that the run lacks."""
         with self.store(run_id) as store:
             try:
-                observed = Observed(store, run_id)
+                observed = Observed(store, run_id, only)
+                if only is not None and not observed.record.jobs:
+                    job_of(store.run(run_id), only)  # which says what jobs there are
             except KeyError:
                 self._states.pop(run_id, None)
                 raise ConfigError(f"run {run_id} was removed", hint="see the list of runs") from None
@@ -102,10 +104,3 @@ class Runs:
 def drivers_of(runs: list[dict[str, Any]]) -> tuple[int | None, ...]:
     """The pids of the drivers of runs that have not ended."""
     return tuple(holder(Path(run["folder"])) for run in runs if run["ended_at"] is None)
-
-
-def job_of(observed: Observed, job: str) -> JobRecord:
-    """A job of a run. Raises ConfigError where it has none of this name."""
-    if job not in observed.record.jobs:
-        raise no_such_job(observed.run_id, job, observed.record.jobs)
-    return observed.record.jobs[job]

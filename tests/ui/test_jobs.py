@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import struct
 import zlib
 from collections.abc import Callable
@@ -227,6 +229,25 @@ def test_a_timeline_has_the_jobs_of_a_page_in_a_state_and_with_the_words_that_ar
 ) -> None:
     root = ElementTree.fromstring(page.answer(f"/api/runs/{run}/timeline.svg?{asked}").read())
     assert [each.get("data-job") for each in root.iter() if each.get("data-job")] == jobs
+
+
+def test_a_job_is_shown_whatever_the_records_of_other_jobs_are(page: Any, run: str) -> None:
+    folder = Path(next(each for each in page.json("/api/runs") if each["run"] == run)["folder"])
+    shown = page.json(f"/api/runs/{run}/job?job=make")
+
+    def set_number(now: int, then: int) -> None:
+        with contextlib.closing(sqlite3.connect(folder.parents[1] / "state.db")) as db, db:
+            db.execute("update attempts set number = ? where job = 'folder' and number = ?", (then, now))
+
+    set_number(1, 7)
+    try:
+        assert page.answer(f"/api/runs/{run}").status != 200
+        assert page.json(f"/api/runs/{run}/job?job=make") == shown
+        for what in ("artifacts?", "preview?name=words&", "streams?attempt=1&"):
+            assert page.answer(f"/api/runs/{run}/{what}job=words").status == 200
+    finally:
+        set_number(7, 1)
+    assert page.json(f"/api/runs/{run}/job?job=none")["error"]["problems"][0]["hint"].startswith("its jobs are make, ")
 
 
 def test_a_spoilt_artifact_is_refused_in_words(page: Any, run: str) -> None:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Observed:
-    """A run of a store, with what is needed to poll its platforms."""
+    """A run of a store, with what is needed to poll its platforms. ``only``: the one job that is read of it."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self.store, self.run_id = store, run_id
+    def __init__(self, store: Store, run_id: str, only: str | None = None) -> None:
+        self.store, self.run_id, self._only = store, run_id, only
         self.record: RunRecord
         self._version: int | None = None  # of the store when it was read; None: to be read again in any case
         self._read()
@@ -81,7 +81,7 @@ class Observed:
         """Read the records, if they have changed since the last time."""
         version = self.store.database.data_version()
         if version != self._version:
-            self.record, self._version = self.store.run(self.run_id), version
+            self.record, self._version = self.store.run(self.run_id, self._only), version
 
 
 def observe(run: str, project: str | None = None) -> Observed:

@@ -135,6 +135,11 @@ class JobRecord(Jsonable):
         """The latest attempt, or None before the first."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def why(self) -> str | None:
+        """In words, why it is in its state: the latest attempt's reason, else its own; None: nothing to say."""
+        return (self.last.reason if self.last is not None else None) or self.reason or None
+
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, as it is in that of its run."""
         return {"name": self.name, "platform": self.platform, "engine": self.engine, "defaults": list(self.defaults),
@@ -234,13 +239,17 @@ class RunRecord(Jsonable):
         """The attempts that may be running."""
         return [job.last for job in self.jobs.values() if job.last is not None and job.last.may_run]
 
-    def summary(self) -> dict[str, Any]:
-        """The record as plain JSON, in the shape that docs/json.md describes."""
+    def head(self) -> dict[str, Any]:
+        """What :meth:`summary` has of the run itself, without its jobs."""
         return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,
                 "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
+                "provenance": self.provenance or None}  # fmt: skip
+
+    def summary(self) -> dict[str, Any]:
+        """The record as plain JSON, in the shape that docs/json.md describes."""
+        return {**self.head(),
                 "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
                             "attempt": each.source.attempt} for each in self.inputs],
-                "provenance": self.provenance or None,
                 "jobs": [job.summary() for job in self.jobs.values()], "extensions": [
                     {"name": each.extension, "delivered": each.offset, "last": each.last, "problem": each.problem}
                     for each in self.deliveries

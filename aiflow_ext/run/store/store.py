@@ -88,8 +88,9 @@ class Store:
             )  # fmt: skip
             self._put_plan(db, record, plan)
 
-    def run(self, run_id: str) -> RunRecord:
-        """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
+    def run(self, run_id: str, only: str | None = None) -> RunRecord:
+        """The record of a run, with its jobs and attempts. ``only``: the one job that is read; where the run lacks it,
+        the record has none. Raises KeyError where there is no such run."""
         with self.database.reading() as db:
             row = db.execute(
                 "select run, workflow, project, folder, state, started_at, ended_at, "
@@ -111,14 +112,16 @@ class Store:
             record.inputs = [Input.from_data(each) for each in json.loads(row[8] or "[]")]
             record.provenance = dict(json.loads(row[9] or "{}"))
             rows = db.execute(
-                "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
+                "select name, platform, engine, state, reason from jobs where run = ? "
+                + ("order by place" if only is None else "and name = ?"),
+                (run_id,) if only is None else (run_id, only),
             ).fetchall()
             for name, platform, engine, state, reason in _JOB.checked(rows):
                 job = record.jobs[name] = JobRecord(name, platform, engine, defaults.get(name, ()))
                 job.state, job.reason = JobState(state), from_column(reason)
-            if not record.jobs:
+            if not record.jobs and only is None:
                 raise ValueError(f"run {run_id} has no jobs")
-            for attempt in attempts_of(db, run_id):
+            for attempt in attempts_of(db, run_id, only):
                 check_attempt_folder(attempt.folder, folder)
                 attempt.folder = now(attempt.folder)
                 attempt.native_id = None if attempt.native_id is None else now(attempt.native_id)
