@@ -42,16 +42,28 @@ def test_without_java_or_a_jar_of_flink_s_own_it_says_which(project, cli, tmp_pa
     assert f"{flink_home}/opt has no flink-sql-gateway-2.3.0.jar" in done.stderr
 
 
+def test_another_flink_is_named_before_the_run(project, cli, tmp_path, flink_home):
+    (flink_home / "lib" / "flink-dist-2.3.0.jar").rename(flink_home / "lib" / "flink-dist-1.20.1.jar")
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", ""))
+    done = cli("run", project.root)
+    assert done.returncode == 6
+    assert f"{flink_home} has Flink 1.20.1, and local.flink starts clusters of Flink 2 alone" in done.stderr
+
+
 def test_a_script_needs_an_interpreter_with_pyflink(project, cli, tmp_path, flink_home):
     (project.root / "job.py").write_text("")
     said = tmp_path / "python3"
-    said.write_text("#!/bin/sh\necho 3 13 True\n")
+    said.write_text("#!/bin/sh\necho 3 13 2.3.0\n")
     said.chmod(0o755)
     project.jobs('with af.job("count"): af.flink(python="job.py")',
                  CONFIG.format(flink_home, tmp_path / "jdk", f", python: {said}"))  # fmt: skip
     done = cli("run", project.root)
     assert f"the python {said} is 3.13, which PyFlink does not support" in done.stderr
-    said.write_text("#!/bin/sh\necho 3 12 False\n")
+    said.write_text("#!/bin/sh\necho 3 12 2.2.1\n")
+    done = cli("run", project.root)
+    assert f"the python {said} has PyFlink 2.2.1, and {flink_home} is Flink 2.3.0" in done.stderr
+    assert "pip install apache-flink==2.3.0" in done.stderr
+    said.write_text("#!/bin/sh\necho 3 12 -\n")
     assert f"the python {said} has no PyFlink" in cli("run", project.root).stderr
     said.write_text("#!/bin/sh\nexec /bin/cat /dev/zero\n")
     done = cli("run", project.root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def java(environment: Mapping[str, str]) -> str:
         looked = f"JAVA_HOME ({home})" if home else "JAVA_HOME, which is not set, and PATH"
         raise PlatformError(f"Java is not on this machine: looked at {looked}", hint=_INSTALL_JAVA)
     return found
+
+
+def version_of(home: Path) -> str:
+    """The version of the Flink in a folder: ``2.3.0``; '' where its jar's name does not tell."""
+    dist = jar_of(home, "flink-dist", "lib")
+    found = None if dist is None else re.fullmatch(r"flink-dist-(\d+\.\d+(?:\.\d+)?).*\.jar", dist.name)
+    return found[1] if found else ""
+
+
+def minor(version: str) -> str:
+    """Of a version the part that must be the same for what belongs together: ``2.3``."""
+    return ".".join(version.split(".")[:2])
 
 
 def jar_of(home: Path, stem: str, folder: str = "opt") -> Path | None:

@@ -16,7 +16,7 @@ from aiflow_ext_flink import session
 from aiflow_ext_flink.config import FlinkKeys
 from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
-from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
+from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java, minor, version_of
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import DRIVERS, Program, is_url, path_of, program_of, slot_problems
 from aiflow_ext_flink.rest import FlinkRest
@@ -328,28 +328,39 @@ def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
         yield from error.problems
     if home is None:
         return
+    version = version_of(home)
+    if config.session is None and version and version.partition(".")[0] != VERSION.partition(".")[0]:
+        hint = f"pip install apache-flink-libraries=={VERSION}, or set FLINK_HOME to a Flink {VERSION}"
+        yield Problem(f"{home} has Flink {version}, and local.flink starts clusters of Flink 2 alone", hint=hint)
+        return
     needs = DRIVERS.get(kind)
     if needs and jar_of(home, needs) is None:
         said = f"{home}/opt has no {needs}-{VERSION}.jar, which a flink job with {kind}= needs"
         yield Problem(said, hint=f"a downloaded Flink has it; Maven: org.apache.flink:{needs}:{VERSION}")
     if kind == "python":
-        yield from _without_pyflink(python, environment)
+        yield from _without_pyflink(python, environment, home, version)
 
 
-def _without_pyflink(python: str, environment: Mapping[str, str]) -> Iterator[Problem]:
-    """What is wrong with the interpreter of a PyFlink script."""
-    asks = "import sys, importlib.util as u; print(*sys.version_info[:2], u.find_spec('pyflink.version') is not None)"
+def _without_pyflink(python: str, environment: Mapping[str, str], home: Path, version: str) -> Iterator[Problem]:
+    """What is wrong with the interpreter of a PyFlink script, for the Flink of that version in the folder ``home``."""
+    asks = (
+        "import sys\ntry: from pyflink.version import __version__ as found\nexcept ImportError: found = '-'\n"
+        "print(*sys.version_info[:2], found)"
+    )
     hint = "name one under python: whose version is 3.9 to 3.12 and that has PyFlink: pip install apache-flink==2.3.0"
     try:
-        major, minor, has = output_of([python, "-c", asks], seconds=60.0, env=environment).split()
+        major, second, has = output_of([python, "-c", asks], seconds=60.0, env=environment).split()
     except (OSError, ValueError, subprocess.SubprocessError):
         said = "cannot be started" if not os.path.exists(python) else "has no PyFlink"
         yield Problem(f"the python {python} {said}", hint=hint)
         return
-    if not (major.isdecimal() and minor.isdecimal() and _PYTHONS[0] <= (int(major), int(minor)) <= _PYTHONS[1]):
-        yield Problem(f"the python {python} is {major}.{minor}, which PyFlink does not support", hint=hint)
-    elif has != "True":
+    if not (major.isdecimal() and second.isdecimal() and _PYTHONS[0] <= (int(major), int(second)) <= _PYTHONS[1]):
+        yield Problem(f"the python {python} is {major}.{second}, which PyFlink does not support", hint=hint)
+    elif has == "-":
         yield Problem(f"the python {python} has no PyFlink", hint=hint)
+    elif version and minor(has) != minor(version):
+        hint = f"a script needs both of one version: pip install apache-flink=={version}, or name another python:"
+        yield Problem(f"the python {python} has PyFlink {has}, and {home} is Flink {version}", hint=hint)
 
 
 def _config(job: af.BaseJob) -> LocalFlinkJobConfig:
