@@ -225,7 +225,7 @@ def _again(run: Mapping[str, Any], jobs: Sequence[Job]) -> Iterator[str]:
     options = [word for layer in (run.get("provenance") or {}).get("layers") or () if layer.startswith("-")
                for word in layer.split(" ", 1)]  # fmt: skip
     commands = [
-        ("run it again, as the project is today", ("run", run["project"], *options)),
+        ("run it again, as the project is today", ("run", run["project"], "--workflow", run["workflow"], *options)),
         ("what has changed since", ("diff", run["run"], "latest")),
         ("its state now", ("status", run["run"])),
         ("copy its results to a folder", ("artifacts", run["run"], "--fetch", "results")),
@@ -238,7 +238,7 @@ def _again(run: Mapping[str, Any], jobs: Sequence[Job]) -> Iterator[str]:
         if failed.where.endswith(".python"):
             again = ("reproduce", run["run"], failed.name, "--pdb")
             commands.insert(2, ("run a failed job again here, under a debugger", again))
-    elif run["ended_at"] is None:
+    if run["ended_at"] is None:
         commands[2:2] = [("follow it to its end", ("status", run["run"], "--watch"))]
     yield "<section><h2>Again</h2><dl>"
     for words, command in commands:

@@ -46,12 +46,18 @@ def test_a_report_tells_states_reasons_logs_versions_and_the_commands_to_repeat_
     for words in (
         "took 20.0 s", "1 failed job", "ValueError: no", "Traceback", "first", "node-7", "waits for fit",
         "stderr of attempt 2, its last 25 bytes of 1,025", "alpha", "3.12.4", "9f86",
-        "aiflow-ext run /work/digits -p alpha=0.2 --set fit.env.TOKEN=...", "aiflow-ext resume digits-1 --failed",
+        "aiflow-ext run /work/digits --workflow digits -p alpha=0.2 --set fit.env.TOKEN=...",
+        "aiflow-ext resume digits-1 --failed",
         "aiflow-ext logs digits-1 fit --stderr",
     ):  # fmt: skip
         assert words in page.text, words
     assert len(page.of("svg")) == 2
     assert page.harm() == []
+
+
+def test_a_report_of_a_run_that_goes_on_says_how_to_follow_it_also_where_a_job_has_failed() -> None:
+    page = Page(report_html(Report(run(job("a", "FAILED"), state="RUNNING", ended_at=None), [], 40.0)))
+    assert "aiflow-ext status digits-1 --watch" in page.text
 
 
 def test_the_page_allows_itself_no_script_and_no_address() -> None:
