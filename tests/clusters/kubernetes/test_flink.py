@@ -102,7 +102,6 @@ def test_the_example_has_the_same_result_here(place: Place, tmp_path: Path) -> N
 class TestKubernetesFlink(FlinkConformance):
     platform = "kubernetes"
     patience = PATIENCE
-    rounds = 1  # the start after it restores
     place: ClassVar[Place]
 
     @pytest.fixture(autouse=True, scope="class")

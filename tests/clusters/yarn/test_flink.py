@@ -16,6 +16,7 @@ from yarn_bed import Bed
 from yarn_runs import Workflow
 
 from aiflow_ext.testing import FlinkConformance
+from aiflow_ext.testing.flink import flink as flink_level
 from tests.helpers import flink_example, flink_jvm
 
 PATIENCE = 1200.0  # seconds
@@ -138,6 +139,7 @@ class TestYarnFlink(FlinkConformance):
         return self.project.rows(f"{self.folder}/{self.root.name}/{name}")
 
     @pytest.mark.thorough
+    @flink_level
     def test_the_counting_of_executions_notices(self) -> None:
         """It proves the kit, which it does on this machine in the time that one cluster of Flink takes here."""
-        super().test_the_counting_of_executions_notices()
+        self.counting_notices()
