@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock
 
 from aiflow_ext.host import index, registry
-from aiflow_ext.host.policy import PINS, Policy, settle
+from aiflow_ext.host.policy import PINS, Policy, settle, unmatched
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, PluginRecords
 
 TYPE_CHECKING = False
@@ -223,7 +223,9 @@ class PluginHost:
         from aiflow_ext.host.examine import examine
 
         before = index.load()
-        return examine(self.plugins(refresh=True), before, limit, self.proofs())
+        records = self.plugins(refresh=True)
+        found = examine(records, before, limit, self.proofs())
+        return found._replace(notes=(*found.notes, *unmatched(self.policy, records)))
 
     def _records(self, refresh: bool = False) -> list[PluginRecord]:
         with self._lock:

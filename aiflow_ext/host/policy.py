@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aiflow_ext.host.records import PluginRecord
+    from aiflow_ext.model.errors import Problem
 
 ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
 POLICY = "the policy"  # how a refusal begins
@@ -122,6 +123,23 @@ class Policy:
 
     def __repr__(self) -> str:
         return f"Policy(allow={self.allow!r}, deny={self.deny!r})"
+
+
+def unmatched(policy: Policy, records: Sequence[PluginRecord]) -> list[Problem]:
+    """What allow and deny name that nothing installed has, though something has nearly that name: it may be
+    misspelt, and a plugin that was to be denied is not."""
+    from aiflow_ext.model.errors import Problem
+    from aiflow_ext.model.spelling import near
+
+    found = []
+    names = sorted({name for record in records for name in (record.name, record.distribution)})
+    for which, patterns in (("allow", policy.allow), ("deny", policy.deny)):
+        for pattern in patterns:
+            close = near(pattern.rpartition(":")[2], names)
+            if close and not any(_matches(pattern, record) for record in records):
+                words = f"{pattern!r} in {policy.named(which)} matches nothing that is installed"
+                found.append(Problem(words, hint=f"{close} Otherwise nothing need be done"))
+    return found
 
 
 def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str]) -> list[PluginRecord]:

@@ -245,6 +245,16 @@ def test_damaged_metadata_are_told_and_keep_nothing_else_from_being_examined(
     assert not [note for note in undamaged if "silent-dist" in note["message"]]
 
 
+def test_a_misspelt_name_in_the_policy_is_noted_and_one_that_is_nowhere_near_is_not(site: Any, doctor: Doctor) -> None:
+    add_plugin(site.folder, "moon")
+    patterns = "moon-dits,kind:extension,distribution:quite-another-one,name:moon.*"
+    code, found = doctor(env={"AIFLOW_PLUGINS_DENY": patterns})
+    (note,) = [each for each in found["notes"] if "the deny list" in each["message"]]
+    assert note["message"] == "'moon-dits' in the deny list (AIFLOW_PLUGINS_DENY) matches nothing that is installed"
+    assert "did you mean 'moon-dist'" in note["hint"]
+    assert code == OK
+
+
 def test_an_index_that_says_something_else_than_metadata_is_found_and_mended(site: Any) -> None:
     add_plugin(site.folder, "moon")
     site.settle()
