@@ -58,11 +58,15 @@ STYLE = """
 .aiflow-ext a { color: var(--link); }
 .aiflow-ext .scrolled { overflow-x: auto; }
 """
-# Of what stands in a notebook.
+# Of what stands in a notebook. JupyterLab aligns cells to the right, and colours rows as its own theme says, which may
+# be light where the browser prefers dark; its rules are more specific than those above.
 CARD = """
 .aiflow-ext.card { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px;
   margin: 4px 0; }
 .aiflow-ext.card > p { margin: 0 0 8px; }
+.aiflow-ext.card table { margin: 0; }
+.aiflow-ext.card table th, .aiflow-ext.card table td { text-align: left; }
+.aiflow-ext.card table tr { background: none !important; }
 """
 # Of a page of its own, and what stands there alone.
 PAGE = """

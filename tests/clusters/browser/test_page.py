@@ -12,6 +12,8 @@ from typing import Any
 
 from webdriver import Browser
 
+from aiflow_ext.view.notebook import plugins_html
+
 ROOT = Path(__file__).parents[3]
 SEEN = 0.5  # seconds between the record of a state and its showing: the bar
 
@@ -94,6 +96,23 @@ def test_a_report_s_table_can_be_read_where_a_reason_is_one_long_word(
     heads = "return document.querySelector('thead tr').offsetHeight"
     assert browser.run(heads) < 40  # pixels: one line, and no word is broken
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_table_in_a_notebook_has_its_own_colours_and_order_whatever_the_notebook_has(
+    browser: Browser, tmp_path: Path
+) -> None:
+    jupyter = """<!DOCTYPE html><style>
+      :not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon td { text-align: right; }
+      .jp-RenderedHTMLCommon tbody tr:nth-child(odd) { background: #424242; }
+    </style><div class="jp-RenderedHTMLCommon">"""  # as JupyterLab's own
+    shown = plugins_html([{"kind": "engine", "name": "python", "status": "available", "distribution": "aiflow-ext",
+                           "version": "1", "entry_point": "a:B", "reason": None}])  # fmt: skip
+    (tmp_path / "notebook.html").write_text(jupyter + shown)
+    browser.open((tmp_path / "notebook.html").as_uri())
+    style = """const style = getComputedStyle(document.querySelector(arguments[0]));
+               return [style.textAlign, style.backgroundColor]"""
+    assert browser.run(style, "tbody td")[0] == "left"
+    assert browser.run(style, "tbody tr")[1] == "rgba(0, 0, 0, 0)"
 
 
 def test_a_run_that_ends_while_its_picture_is_on_its_way_is_drawn_again(
