@@ -206,13 +206,16 @@ def fetch(url: str, folder: Path) -> Fetched:
     return fetched
 
 
-def fetch_opened(url: str, folder: Path) -> tuple[Fetched, IO[bytes]]:
-    """As :func:`fetch`, with the file that was checked, at its begin: another one may be at its path since."""
+def fetch_opened(url: str, folder: Path, *, in_memory: bool = True) -> tuple[Fetched, IO[bytes]]:
+    """As :func:`fetch`, with the file that was checked, at its begin: another one may be at its path since.
+
+    ``in_memory``: whether the bytes of a form that is opened in memory are kept; there may not be room for them.
+    """
     record = record_of(url)
     if record is None:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed")
     source = f"{url}/{record.file}"
-    kept = bytearray() if record.form in _IN_MEMORY else None
+    kept = bytearray() if in_memory and record.form in _IN_MEMORY else None
     with ExitStack() as held:
         try:
             local = _local(source)

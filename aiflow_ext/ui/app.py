@@ -271,6 +271,7 @@ async def _asked(request: Request) -> dict[str, Any]:
             break
     try:
         asked = json.loads(body) if len(body) <= _MOST_ASKED else None
+        json.dumps(asked, ensure_ascii=False).encode()  # a lone surrogate can stand in no store and no command
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):

@@ -169,14 +169,8 @@ def _shown(artifact: Artifact) -> str | None:
 
 
 def _opened(artifact: Artifact, home: Path) -> IO[bytes]:
-    """What was checked against the artifact's record, as a file that is open: its own, or a copy in ``home``."""
+    """The file that was checked against the artifact's record, open: its own, or a copy in ``home``."""
     try:
-        fetched, file = fetch_opened(artifact.url, home)
+        return fetch_opened(artifact.url, home, in_memory=False)[1]
     except (ArtifactError, AwayError) as error:
         raise DataError(str(error)) from error
-    if fetched.data is None:
-        return file
-    file.close()  # what is in it may have changed since
-    path = home / "value"
-    path.write_bytes(fetched.data)
-    return open(path, "rb")

@@ -71,6 +71,7 @@ def test_every_answer_forbids_scripts_of_others_frames_and_referers(page: Any, p
     assert "unsafe" not in policy
     assert answer.getheader("X-Content-Type-Options") == "nosniff"
     assert answer.getheader("Referrer-Policy") == "no-referrer"
+    assert answer.getheader("X-DNS-Prefetch-Control") == "off"
     assert answer.getheader("Set-Cookie") is None
 
 

@@ -93,6 +93,29 @@ def test_nothing_of_what_is_sent_is_written_on_the_users_terminal(env: dict[str,
     assert told.startswith("open this address")
 
 
+@pytest.mark.slow
+def test_a_value_of_any_size_is_saved_without_being_held_in_memory(
+    env: dict[str, str], command: Callable[..., str], tmp_path: Path
+) -> None:
+    size = 96 << 20
+    root = tmp_path / "large"
+    root.mkdir()
+    (root / "steps.py").write_text(f"def large():\n    return bytes({size})\n")
+    (root / "workflow.py").write_text(
+        "import aiflow_ext as af\nfrom steps import large\n\n@af.workflow\ndef big():\n"
+        "    with af.job('make'):\n        af.python(large)\n"
+    )
+    (root / "workflow.yaml").write_text('"*": {platform: local}\n')
+    run = json.loads(command("run", root, "--json"))["run"]
+    with served(env) as page:
+        asked = {"job": "make", "name": "large", "how": "file"}
+        answer = page.answer(page.json(f"/api/runs/{run}/ticket", asked)["url"], Authorization=None)
+        assert sum(map(len, iter(lambda: answer.read(1 << 20), b""))) == size
+        status = Path(f"/proc/{page.process.pid}/status").read_text()
+        peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
+    assert peak < size
+
+
 def test_connections_without_end_fill_no_terminal_and_the_page_answers_after_them(env: dict[str, str]) -> None:
     with served(env) as page:
         _, most = resource.prlimit(page.process.pid, resource.RLIMIT_NOFILE)

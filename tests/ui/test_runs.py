@@ -149,6 +149,14 @@ def test_what_is_no_order_stops_nothing(page: Any, ended: str, asked: Any) -> No
     assert (answer.status, "error" in json.loads(answer.read())) == (404, True)
 
 
+@pytest.mark.parametrize(("what", "key"), [("stop", "job"), ("resume", "from"), ("ticket", "job")])
+def test_a_job_whose_name_no_command_line_can_have_is_refused_in_words(
+    page: Any, ended: str, what: str, key: str
+) -> None:
+    answer = page.answer(f"/api/runs/{ended}/{what}", {key: "\ud800"})
+    assert (answer.status, "error" in json.loads(answer.read())) == (404, True)
+
+
 def test_a_removed_run_is_said_to_be_gone(page: Any, command: Callable[..., str], tmp_path: Path) -> None:
     project = Gated(tmp_path / "project")
     project.gate.touch()

@@ -34,7 +34,7 @@ function Artifact({ run, job, artifact }) {
       <span class="actions">${Shown ? html`<button aria-expanded=${open} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Show"}</button>` : ""}
       <button onClick=${save}>Save</button></span></div>
     <div class="quiet mono" title=${`sha256 ${artifact.sha256}`}>${artifact.path}</div>
-    ${artifact.kind === "pickle" ? html`<div class="quiet">A Python value: <code>af.open_run("${run.run}").jobs["${job.name}"].artifacts["${artifact.name}"].load()</code></div>` : ""}
+    ${artifact.kind === "pickle" ? html`<div class="quiet">A Python value: <code>af.open_run("${run.run}").jobs[${plain(JSON.stringify(job.name))}].artifacts[${plain(JSON.stringify(artifact.name))}].load()</code></div>` : ""}
     <${Problems} error=${error} />
     ${open && Shown ? html`<${Shown} run=${run.run} job=${job.name} name=${artifact.name} />` : ""}
   </article>`;

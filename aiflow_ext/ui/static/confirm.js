@@ -1,6 +1,7 @@
 // A question before anything is changed: nothing is done by one click alone.
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
+import { plain } from "./plain.js";
 import { Problems } from "./words.js";
 
 let show = null;
@@ -33,9 +34,9 @@ export function Confirm() {
     }
   };
   return html`<dialog ref=${dialog} aria-labelledby="question" onCancel=${(event) => { event.preventDefault(); if (!busy) close(); }}>
-    <h2 id="question">${question.title}</h2>
+    <h2 id="question">${plain(question.title)}</h2>
     <p>${question.words}</p>
-    <p class="same">The same as <code>${question.command}</code></p>
+    <p class="same">The same as <code>${plain(question.command)}</code></p>
     <${Problems} error=${error} />
     <div class="buttons">
       <button onClick=${close} disabled=${busy} autofocus>Cancel</button>

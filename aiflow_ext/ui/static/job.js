@@ -7,7 +7,7 @@ import { confirm } from "./confirm.js";
 import { LogView } from "./log.js";
 import { Artifacts } from "./artifacts.js";
 import { RequestView, Settings } from "./settings.js";
-import { ENDED, Problems, State, bytes, moment, took } from "./words.js";
+import { ENDED, Problems, State, bytes, command, moment, took } from "./words.js";
 
 const TABS = {
   log: ["Log", LogView], about: ["About", About], artifacts: ["Artifacts", Artifacts], config: ["Config", Settings], request: ["Request", RequestView],
@@ -42,12 +42,12 @@ export function JobPanel({ run, job, tab, now, go }) {
 
 function Actions({ run, job }) {
   const stop = () => confirm({
-    title: `Stop job ${job.name}?`, button: "Stop the job", kind: "danger", command: `aiflow-ext stop ${run.run} ${job.name}`,
+    title: `Stop job ${job.name}?`, button: "Stop the job", kind: "danger", command: command("aiflow-ext", "stop", run.run, job.name),
     words: "It is asked to end, and is ended 10 seconds later. Jobs that wait for it to finish are skipped.",
     act: () => post(runPath(run.run, "stop"), { job: job.name }),
   });
   const again = () => confirm({
-    title: `Run ${job.name} again?`, button: "Run again", command: `aiflow-ext resume ${run.run} --from ${job.name} --detach`,
+    title: `Run ${job.name} again?`, button: "Run again", command: command("aiflow-ext", "resume", run.run, `--from=${job.name}`, "--detach"),
     words: "It and every job after it get a new attempt, with the code and config that the run has kept.",
     act: () => post(runPath(run.run, "resume"), { from: job.name }),
   });

@@ -23,6 +23,9 @@ export function moment(seconds, always = false) {
   return today && !always ? clock : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
 }
 
+/** A command as it may be pasted into a shell, whatever a job is called. */
+export const command = (...words) => words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`)).join(" ");
+
 export function bytes(size) {
   if (size == null) return "";
   for (const unit of ["bytes", "KiB", "MiB", "GiB"]) {

@@ -315,6 +315,8 @@ import steps
 def hostile():
     with af.job("<img src=x onerror=alert(1)>"):
         af.cmd("printf '<script>alert(2)</script> \\\\033[31mred\\\\033[0m \\\\033]0;title\\\\007 end'; exit 3")
+    with af.job("it's $(x); \u202e"):
+        af.cmd("true")
     with af.job("</script><script>alert(3)</script>"):
         af.python(steps.page)
 """
@@ -340,6 +342,10 @@ def test_nothing_that_a_job_is_called_prints_or_keeps_runs_in_the_page(
     for view in ("Graph", "Timeline", "Jobs"):
         browser.click("[role=tab]", view)
         browser.see("</script><script", ".split > :first-child")
+    browser.click(".row .name", "it's $(x)")
+    browser.click(".panel .actions button", "Run from here")
+    browser.see("""aiflow-ext resume RUN '--from=it'"'"'s $(x); \\u202e' --detach""".replace("RUN", run), "dialog code")
+    browser.click("dialog button", "Cancel")
     browser.click(".row .name", "</script>")
     browser.click(".panel [role=tab]", "Artifacts")
     browser.click(".artifact button", "Show")
