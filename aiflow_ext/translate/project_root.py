@@ -63,6 +63,8 @@ def _neighbours(path: Path) -> str | None:
     """Which project may have been meant by a name that is not there."""
     from aiflow_ext.model.spelling import near
 
+    if os.path.isfile(WORKFLOW_PY) and path.name == os.path.basename(os.path.abspath(".")):
+        return "the current folder is called so, and is a project: name it as ."
     try:
         names = [each.name for each in path.parent.iterdir() if os.path.isfile(each / WORKFLOW_PY)]
     except OSError:

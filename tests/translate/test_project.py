@@ -108,6 +108,13 @@ def test_what_is_no_project_is_reported_with_what_to_do(project: Make, given: st
     assert error.value.problems[0].where == given
 
 
+@pytest.mark.parametrize("given", ["digits", "elsewhere/digits"])
+def test_who_is_in_the_project_already_is_told_so(project: Make, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project())
+    with pytest.raises(ProjectError, match="the current folder is called so, and is a project"):
+        load_project(given)
+
+
 @pytest.mark.parametrize("name", ["workflow", "project"])
 def test_a_yml_is_not_silently_left_out(project: Make, name: str) -> None:
     folder = project()
