@@ -81,7 +81,7 @@ def plugins_html(records: Sequence[Mapping[str, Any]]) -> str:
         shown = marked(_STATUSES.get(status, JobState.FAILED), status)
         by = f"{each['distribution']} {each['version'] or ''}"
         rows.append([text(each["kind"]), text(each["name"]), shown, text(by), text(each["entry_point"] or ""),
-                     text(each["reason"] or "")])  # fmt: skip
+                     f"<p>{text(each['reason'])}" if each["reason"] else ""])  # fmt: skip
     heads = ("kind", "name", "status", "distribution", "entry point", "reason")
     return _card(scrolled(table(heads, rows)) if rows else "<p>nothing is installed</p>")
 
