@@ -131,9 +131,9 @@ kubernetes-rest yarn-rest: %-rest: $(VENV)/clusters
 # One after the other: each uses the machine as it likes.
 PROVEN = $(BIN)/python .ci/proven_wheels.py dist
 proven-wheels: $(VENV)/clusters
-	$(PROVEN) plugins/local tests/testing/test_local_conformance.py
-	$(PROVEN) plugins/kubernetes tests/clusters/kubernetes/$(KIT)
-	$(PROVEN) plugins/yarn tests/clusters/yarn/$(KIT)
+	$(PROVEN) plugins/local tests/testing/test_local_conformance.py tests/clusters/flink/$(KIT)::TestLocalFlink
+	$(PROVEN) plugins/kubernetes tests/clusters/kubernetes/$(KIT) tests/clusters/kubernetes/test_flink.py::TestKubernetesFlink
+	$(PROVEN) plugins/yarn tests/clusters/yarn/$(KIT) tests/clusters/yarn/test_flink.py::TestYarnFlink
 	$(PROVEN) $(SLURM) tests/clusters/slurm/$(KIT)
 
 NAME = test

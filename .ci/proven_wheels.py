@@ -2,8 +2,9 @@
 
     python .ci/proven_wheels.py INTO FOLDER TESTS... [pytest's options]
 
-``FOLDER`` is the distribution's in the repository, ``TESTS`` are those of the kit for its plugins. Nothing is written
-to ``INTO`` unless all tests have passed. `make proven-wheels` does it for all.
+``FOLDER`` is the distribution's in the repository, ``TESTS`` are those of the kit for all of its plugins: files, or
+classes of them (``FILE::CLASS``). Nothing is written to ``INTO`` unless all tests have passed. `make proven-wheels`
+does it for all.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main(into: Path, folder: str, tests: list[str]) -> int:
         python = make_environment(scratch / "environment", tested=False)
         pip_install(python, *wheels.values())
         written = scratch / CERTIFICATE
-        tests = [str(ROOT / each) if (ROOT / each).exists() else each for each in tests]
+        tests = [str(ROOT / each) if (ROOT / each.partition("::")[0]).exists() else each for each in tests]
         # A script that is run by its path, for ``-m pytest`` would find the sources in the current folder.
         (scratch / "kit.py").write_text("import sys, pytest\nsys.exit(pytest.main(sys.argv[1:]))\n")
         argv = [python, scratch / "kit.py", "-m", "", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
