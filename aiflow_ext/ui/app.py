@@ -163,12 +163,12 @@ class _Page:
     async def artifacts(self, request: Request) -> Response:
         """What a job has kept."""
         job = request.query_params.get("job", "")
-        return Answer(await self._of_run(request, lambda observed: artifacts.listed(observed, job), only=job))
+        return Answer(await self._of_run(request, lambda observed: artifacts.listed(observed, job)))
 
     async def preview(self, request: Request) -> Response:
         """The beginning of an artifact."""
         job, name = request.query_params.get("job", ""), request.query_params.get("name", "")
-        return Answer(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name), only=job))
+        return Answer(await self._of_run(request, lambda observed: artifacts.preview(observed, job, name)))
 
     async def make_ticket(self, request: Request) -> Response:
         """An address for an artifact that answers once."""
@@ -176,7 +176,7 @@ class _Page:
         wanted = artifacts.Wanted(*(str(asked.get(key, "")) for key in artifacts.Wanted._fields))
 
         def answer() -> Response:
-            with runs.observed(run_id, wanted.job) as observed:
+            with runs.observed(run_id) as observed:
                 return artifacts.answer_with(observed, wanted)
 
         return Answer({"url": f"/ticket/{self._tickets.add(answer)}"})

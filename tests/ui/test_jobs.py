@@ -58,6 +58,9 @@ def value():
 def words():
     return "some \\x1b[2J words"
 
+def same(made):
+    return made.name
+
 def folder():
     Path("kept").mkdir()
     Path("kept/file.txt").write_text("inside")
@@ -75,7 +78,9 @@ def kept():
     with af.job("words"):
         af.python(words)
     with af.job("folder"):
-        af.python(folder)
+        made = af.python(folder)
+    with af.job("reads"):
+        af.python(same, made)
     with af.job("<b>evil</b>"):
         af.cmd("false")
 """
@@ -122,6 +127,11 @@ def test_artifacts_are_listed_as_by_the_command_and_with_how_they_are_shown(
     shown = [each.pop("shown") for each in found]
     assert found == json.loads(command("artifacts", run, "make", "--json"))
     assert shown == ["picture", "page", "table", "picture", None]
+
+
+def test_the_artifacts_of_a_job_that_reads_anothers_are_listed(page: Any, run: str) -> None:
+    assert [each["name"] for each in page.json(f"/api/runs/{run}/artifacts?job=reads")] == ["same"]
+    assert page.json(f"/api/runs/{run}/preview?job=reads&name=same") == {"text": "kept", "cut": False}
 
 
 def ticket(page: Any, run: str, name: str, how: str, job: str = "make") -> Any:
@@ -220,7 +230,7 @@ def test_a_hostile_name_is_text_in_the_pictures(page: Any, run: str, kind: str) 
 
 @pytest.mark.parametrize(
     ("asked", "jobs"),
-    [("", ["make", "words", "folder", "<b>evil</b>"]), ("state=FAILED", ["<b>evil</b>"]), ("page=1", []),
+    [("", ["make", "words", "folder", "reads", "<b>evil</b>"]), ("state=FAILED", ["<b>evil</b>"]), ("page=1", []),
      ("words=LOCAL+Python+ol", ["folder"]), ("words=code", ["<b>evil</b>"]),
      ("state=FAILED&words=make", []), ("state=NONE", []), ("page=-1&words=make", ["make"])],
 )  # fmt: skip
@@ -243,8 +253,7 @@ def test_a_job_is_shown_whatever_the_records_of_other_jobs_are(page: Any, run: s
     try:
         assert page.answer(f"/api/runs/{run}").status != 200
         assert page.json(f"/api/runs/{run}/job?job=make") == shown
-        for what in ("artifacts?", "preview?name=words&", "streams?attempt=1&"):
-            assert page.answer(f"/api/runs/{run}/{what}job=words").status == 200
+        assert page.answer(f"/api/runs/{run}/streams?attempt=1&job=words").status == 200
     finally:
         set_number(7, 1)
     assert page.json(f"/api/runs/{run}/job?job=none")["error"]["problems"][0]["hint"].startswith("its jobs are make, ")

@@ -341,7 +341,7 @@ def test_nothing_that_a_job_is_called_prints_or_keeps_runs_in_the_page(
     assert "title" not in text
     for view in ("Graph", "Timeline", "Jobs"):
         browser.click("[role=tab]", view)
-        browser.see("</script><script", ".split > :first-child")
+        browser.see("</script><scrip", ".split > :first-child")
     browser.click(".row .name", "it's $(x)")
     browser.click(".panel .actions button", "Run from here")
     browser.see("""aiflow-ext resume RUN '--from=it'"'"'s $(x); \\u202e' --detach""".replace("RUN", run), "dialog code")
