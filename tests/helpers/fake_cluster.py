@@ -35,6 +35,7 @@ class Cluster:
         self.before_list: Callable[[str], None] = lambda path: None  # called before a list is answered
         self.before_log: Callable[[str], str | None] = lambda pod: None  # why its node does not give a pod's log
         self.pod_status: dict[str, Any] | None = None  # what a new pod's status is instead
+        self.behind: Callable[[str], Any] = lambda path: None  # what a Service answers to a GET; None: it is not there
         self.said = ["said"]  # the lines of stdout of a job
         self.container_logs: dict[str, str] = {}  # of containers that are not called job
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
@@ -111,6 +112,8 @@ class Handler(BaseHTTPRequestHandler):
             self._log(url.path.removesuffix("/log"), query["container"], "previous" in query)
         elif "watch" in query:
             self._watch(url.path, query)
+        elif "/proxy/" in url.path and (answer := self.cluster.behind(url.path.partition("/proxy")[2])) is not None:
+            self._answer(200, answer)
         elif url.path in self.cluster.objects:
             self._answer(200, self.cluster.objects[url.path])
         elif url.path.removeprefix("/api/v1/namespaces/") in self.cluster.uids:

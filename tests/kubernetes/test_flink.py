@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from patience import PATIENCE
 from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.run import prepare_run, render_project
 from aiflow_ext.run.operations.render import permissions
+from aiflow_ext_flink import restarts
 from aiflow_ext_kubernetes import flink_shell, status
 from aiflow_ext_kubernetes.objects import INDEX
 
@@ -268,6 +270,39 @@ def test_a_scripts_log_that_its_node_is_slow_to_give_holds_up_no_other_job(proje
     found = {name: job.last for name, job in record.jobs.items()}
     assert found["a"] is not None
     assert (str(found["a"].state), found["a"].reason) == ("FAILED", "KeyError: 'x'")
+
+
+def test_while_flink_restarts_a_job_it_is_running_with_the_count_and_the_cause(
+    project: Any, cluster: Cluster, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restarts, "EVERY", 0.05)
+    written(project)
+    running = {"running": {"startedAt": STARTED}}
+    cluster.pod_status = {"phase": "Running", "containerStatuses": [{"name": "job", "state": running, "started": True}]}
+    shown: list[tuple[str, str, int]] = []
+
+    def behind(path: str) -> Any:
+        """It is restarted until status shows that; then it runs until status shows that, and ends."""
+        (found,) = json.loads(cli("status", "latest", "--json").stdout)["jobs"]
+        (attempt,) = found["attempts"]
+        now = (attempt["state"], attempt["reason"] or "", attempt["restarts"])
+        if path == "/jobs/overview" and now[2] and now not in shown:
+            shown.append(now)
+            if len(shown) == 2:
+                (pod,) = [each for each in cluster.objects if "/pods/" in each]
+                status = {"phase": "Succeeded", "containerStatuses": [{"name": "job", "state": COMPLETED}]}
+                cluster.put(pod, {**cluster.objects[pod], "status": status})
+        return {
+            "/jobs/overview": {"jobs": [{"jid": "1" * 32, "state": "RUNNING" if shown else "RESTARTING"}]},
+            f"/jobs/{'1' * 32}/exceptions": {"exceptionHistory": {"entries": [{"stacktrace": ROOT_CAUSE}]}},
+            f"/jobs/{'1' * 32}/metrics": [{"id": "numRestarts", "value": "3"}],
+        }.get(path)
+
+    cluster.behind = behind  # type: ignore[assignment]
+    record = prepare_run(project.root).driver.run()
+    words = 'restarted 3 times; the last time because of IllegalStateException: no "such" table'
+    assert shown == [("RUNNING", words, 3), ("RUNNING", "", 3)]
+    assert str(record.jobs["a"].state) == "FINISHED"
 
 
 # -- how it ends ----------------------------------------------------------------------------------------------------

@@ -145,15 +145,18 @@ def test_a_session_cluster_that_is_none_is_named_before_the_run(project: Any, cl
     assert "the session cluster flink.other.svc:8081 cannot be used" in done.stderr
 
 
+@pytest.mark.parametrize("is_service", [False, True])
 def test_a_stream_whose_stop_would_have_no_folder_for_its_savepoint_is_named_before_the_run(
-    project: Any, cluster: Any, cli: Any, flink: Flink
+    project: Any, cluster: Any, cli: Any, flink: Flink, is_service: bool
 ) -> None:
     configured = [{"key": "rest.port", "value": "8081"}]
     flink.answers = {"/jobmanager/config": configured, **flink.answers}
-    written(project, jobmanager=flink.beside(), exec_mode="STREAM")
+    cluster.behind = {"/config": {"flink-version": "2.3.0"}, "/jobmanager/config": configured}.get
+    address = ADDRESS if is_service else flink.beside()
+    written(project, jobmanager=address, exec_mode="STREAM")
     done = cli("run", project.root)
     assert done.returncode == 6
-    assert f"neither the job nor the session cluster {flink.beside()} has a folder for savepoints" in done.stderr
+    assert f"neither the job nor the session cluster {address} has a folder for savepoints" in done.stderr
     assert "workflow.py:" in done.stderr
 
 

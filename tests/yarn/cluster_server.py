@@ -77,6 +77,7 @@ class Cluster:
         self.flink_configurations: list[dict[str, Any]] = []
         self.flink_jobs = ["RUNNING"]
         self.flink_tasks: dict[str, int] | None = None
+        self.flink_failure: str | None = None  # the stack trace of the last restart
         self.container: Callable[[str], None] | None = None
         self._containers: set[str] = set()
         self.savepoint = "hdfs://nn/savepoints/savepoint-1"
@@ -309,6 +310,11 @@ class Cluster:
             more = {} if self.flink_tasks is None else {"tasks": self.flink_tasks}
             jobs = [{"jid": f"{number:032x}", "state": state, **more} for number, state in enumerate(self.flink_jobs)]
             return 200, {"jobs": jobs}, {}
+        if "/exceptions" in path:
+            entries = [] if self.flink_failure is None else [{"stacktrace": self.flink_failure}]
+            return 200, {"exceptionHistory": {"entries": entries}}, {}
+        if "/metrics" in path:
+            return 200, [{"id": "numRestarts", "value": "0" if self.flink_failure is None else "3"}], {}
         if path == "/overview":
             return 200, {"taskmanagers": 2, "slots-total": 4}, {}
         if method == "POST" and path.endswith("/stop"):

@@ -17,6 +17,7 @@ from cluster_server import Cluster
 from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_run
+from aiflow_ext_flink import restarts
 from aiflow_ext_yarn.flink_application import READING
 from aiflow_ext_yarn.flink_libraries import digest, libraries
 
@@ -315,7 +316,10 @@ def test_a_script_whose_output_takes_long_to_come_holds_up_no_other_job(
     assert (script.state.value, script.attempts[0].reason) == ("FAILED", "ValueError: no such table: sales")
 
 
-def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: Any, cluster: Cluster) -> None:
+def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(
+    workflow: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restarts, "EVERY", 0.05)
     cluster.flink, cluster.flink_jobs = None, []
     run = prepare_run(workflow(resource_manager=cluster.url, webhdfs=cluster.url, exec_mode="STREAM").root)
     job, driver = run.record.jobs["job"], driven(run.driver.run)
@@ -329,6 +333,13 @@ def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: A
     assert job.state.value == "QUEUED"
     cluster.flink_jobs, cluster.flink_tasks = ["RUNNING"], {"scheduled": 3, "running": 1}
     until(lambda: job.state.value == "RUNNING")
+    cluster.flink_jobs, cluster.flink_failure = ["RESTARTING"], TRACE
+    words = "restarted 3 times; the last time because of IllegalStateException: row seven is bad"
+    until(lambda: job.attempts[0].reason == words)
+    assert (job.state.value, job.attempts[0].restarts) == ("RUNNING", 3)
+    cluster.flink_jobs = ["RUNNING"]
+    until(lambda: job.attempts[0].reason is None)
+    assert job.attempts[0].restarts == 3
     cluster.savepoint = "java.io.IOException: no room"
     run.driver.stop()
     until(lambda: "no room" in str(job.attempts[0].reason))

@@ -40,16 +40,21 @@ class TooLargeError(PlatformError):
 
 def parsed(data: bytes, who: str) -> dict[str, Any]:
     """An object as JSON. Raises PlatformError where it is anything else."""
+    found = value_of(data, who)
+    if not isinstance(found, dict):
+        raise PlatformError(f"{who} answers with {json_kind(found)} where an object is expected", hint=_HINT)
+    return found
+
+
+def value_of(data: bytes, who: str) -> Any:
+    """A value as JSON. Raises PlatformError where it is none."""
     try:
-        found = parse_json(data)
+        return parse_json(data)
     except TooLargeJson as error:
         words = f"{who} answers with more than {LARGEST_ANSWER >> 20} MiB, or with too many values"
         raise TooLargeError(words, hint=_HINT) from error
     except MalformedJson as error:
         raise PlatformError(f"{who} answers with something that is no JSON: {error}", hint=_HINT) from error
-    if not isinstance(found, dict):
-        raise PlatformError(f"{who} answers with {json_kind(found)} where an object is expected", hint=_HINT)
-    return found
 
 
 def thing(value: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_flink import session
 from aiflow_ext_flink.rest import FlinkRest, Refused
+from aiflow_ext_flink.restarts import Restarts, restarts_at
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.flink_rest import ProxiedRest
 from aiflow_ext_kubernetes.flink_session import rest_of
@@ -45,6 +46,15 @@ class KubernetesFlinkHandler(KubernetesHandler):
             while self._runs() and time.monotonic() < deadline:
                 time.sleep(pause.next())
         return super().stop(grace)
+
+    def restarts(self) -> Restarts:
+        """How often Flink has restarted its jobs. Raises PlatformError."""
+        rest = self._rest()
+        return restarts_at(rest, self._jobs(rest))
+
+    def _jobs(self, rest: FlinkRest) -> list[dict[str, Any]]:
+        """Its jobs at Flink: all of the cluster."""
+        return rest.jobs()
 
     def _rest(self) -> FlinkRest:
         """Of the cluster that the job runs in."""
@@ -117,6 +127,9 @@ class KubernetesSessionHandler(KubernetesFlinkHandler):
         found = super().stop(grace)
         session.end_job(self._rest(), self.job_id)
         return found
+
+    def _jobs(self, rest: FlinkRest) -> list[dict[str, Any]]:
+        return [{"jid": self.job_id, "state": rest.job_status(self.job_id)}]
 
     def _rest(self) -> FlinkRest:
         return rest_of(self.target, self.session)

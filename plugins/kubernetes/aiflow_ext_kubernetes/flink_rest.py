@@ -28,7 +28,7 @@ class ProxiedRest(FlinkRest):
 
     def _ask(self, method: str, path: str, body: Any = None, fields: Any = None) -> Any:
         try:
-            return server_of(self._target).send(method, self._path + path, body)
+            return server_of(self._target).relay(method, self._path + path, body)
         except ApiError as error:
             # NotFound is the API server's word, not Flink's: there is no such Service.
             if error.status >= 500 or error.api_reason == "NotFound":

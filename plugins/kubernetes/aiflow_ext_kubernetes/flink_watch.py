@@ -1,14 +1,18 @@
-"""The watch of Flink jobs: as that of any job, but a script's failure is told by what the script has printed."""
+"""The watch of Flink jobs: as that of any job, but a script's failure is told by what the script has printed, and
+Flink tells how often it restarts a job."""
 
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import AttemptEvent, JobState
+from aiflow_ext_flink.restarts import Restarts, Watch
 from aiflow_ext_flink.verdict import is_told_by_program, told_by_program
+from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
 
 MOST_READ = 4  # logs at once
@@ -17,16 +21,64 @@ MOST_READ = 4  # logs at once
 class KubernetesFlinkWatch(KubernetesJobPlugin):
     """Job plugins whose programs may be scripts that Flink runs."""
 
+    @abstractmethod
+    def _handler(self, job: af.BaseJob) -> KubernetesFlinkHandler: ...
+
     @af.hookimpl
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[AttemptEvent | None]:
-        failures = _Failures()
-        for event in super().watch(jobs, since):
-            job = None if event is None or not _is_scripts_failure(event) else jobs.get(event.native_id)
-            if event is None or job is None:
-                yield event
-            else:
-                failures.explain(event, self._handler(job).logs)
-            yield from failures.explained()
+        failures, restarts = _Failures(), _Restarts()
+        try:
+            for event in super().watch(jobs, since):
+                job = None if event is None else jobs.get(event.native_id)
+                if event is None or job is None:
+                    yield event
+                else:
+                    handler = self._handler(job)
+                    restarts.note(event, handler.restarts)
+                    if _is_scripts_failure(event):
+                        failures.explain(event, handler.logs)
+                    else:
+                        yield event
+                yield from failures.explained()
+                yield from restarts.changed()
+        finally:
+            restarts.close()
+
+
+class _Restarts:
+    """How often Flink has restarted the jobs that run, as events."""
+
+    def __init__(self) -> None:
+        self._watch = Watch()
+        self._running: dict[str, AttemptEvent] = {}  # the last event of each attempt that runs
+        self._told: dict[str, Restarts] = {}
+
+    def note(self, event: AttemptEvent, ask: Callable[[], Restarts]) -> None:
+        """Look at an attempt while it runs.
+
+        Args:
+            event: what its cluster tells of it.
+            ask: asks Flink.
+        """
+        name = event.native_id
+        if event.state is JobState.RUNNING:
+            self._running[name] = event
+            self._watch.follow(name, ask)
+            event.reason = event.reason or self._watch.found(name).words
+        elif self._running.pop(name, None) is not None:
+            self._watch.leave(name)
+
+    def changed(self) -> Iterator[AttemptEvent]:
+        """An event for each attempt of which Flink says something else than before."""
+        for name, last in self._running.items():
+            found = self._watch.found(name)
+            if found != self._told.get(name, Restarts()):
+                self._told[name] = found
+                yield AttemptEvent(name, last.state, time=last.time, reason=found.words, restarts=found.times,
+                                   instance=last.instance, node=last.node)  # fmt: skip
+
+    def close(self) -> None:
+        self._watch.close()
 
 
 class _Failures:

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_classes, within
-from aiflow_ext_kubernetes.answers import METADATA, TooLargeError, parsed, read
+from aiflow_ext_kubernetes.answers import METADATA, TooLargeError, parsed, read, value_of
 from aiflow_ext_kubernetes.kubeconfig import LOGIN, Credentials, read_credentials
 from aiflow_ext_kubernetes.kubefiles import NoContextError
 from aiflow_ext_kubernetes.oidc import expiry
@@ -154,6 +154,11 @@ class Server:
         that is no object."""
         _, data, _ = self._raw(method, path, body, query=query, content_type=content_type)
         return parsed(data, f"the API server at {self.url}") if data else {}
+
+    def relay(self, method: str, path: str, body: Any = None) -> Any:
+        """What another server answers, to which the API server relays a request: any JSON. Raises as :meth:`send`."""
+        _, data, _ = self._raw(method, path, body)
+        return value_of(data, f"the API server at {self.url}") if data else {}
 
     def _raw(
         self,

@@ -19,8 +19,9 @@ from aiflow_ext.plugin.engines import artifacts, read_whole
 from aiflow_ext_flink import session
 from aiflow_ext_flink.program import Filled, Program, is_url, path_of
 from aiflow_ext_flink.rest import FlinkRest
+from aiflow_ext_flink.restarts import is_restarting, restarts_at
 from aiflow_ext_flink.savepoint import wrong_with
-from aiflow_ext_flink.verdict import restarts_of, state_of
+from aiflow_ext_flink.verdict import state_of
 
 OTHER_STATE = "StateMigrationException"
 NO_SLOTS = "NoResourceAvailableException"
@@ -154,20 +155,16 @@ class Attempt:
         """
         state = state_of(str(each.get("state")) for each in jobs) if jobs and waits is None else JobState.QUEUED
         status = supervised.Status(state, reason=waits, instance=self.page, at=self.status.at)
-        restarting = [str(each["jid"]) for each in jobs if each.get("state") in ("RESTARTING", "FAILING")]
-        if restarting or self.status.restarts:
-            job = restarting[0] if restarting else str(jobs[0]["jid"])
-            count, why = restarts_of(self.rest.exceptions(job))  # of the last few
-            count = max(count, self.rest.restarts(job))
-            if why.startswith(OTHER_STATE):  # it is the same each time that Flink tries it
+        if self.status.restarts or is_restarting(jobs):
+            found = restarts_at(self.rest, jobs)
+            if found.why.startswith(OTHER_STATE):  # it is the same each time that Flink tries it
                 self._end_all()
-                raise Failed(f"what it was to begin from cannot be restored: {why}")
-            if waits is not None and NO_SLOTS in why and self.status.state is not JobState.RUNNING:
+                raise Failed(f"what it was to begin from cannot be restored: {found.why}")
+            if waits is not None and NO_SLOTS in found.why and self.status.state is not JobState.RUNNING:
                 self._end_all()  # Flink would try it for ever
                 cure = "lower its parallelism, or give the cluster more slots"
-                raise Failed(f"no task of it has got a slot: {why} ({waits}): {cure}")
-            words = f"restarted {count} times; the last time because of {why}" if restarting and why else None
-            status = status._replace(restarts=max(count, self.status.restarts), reason=words or waits)
+                raise Failed(f"no task of it has got a slot: {found.why} ({waits}): {cure}")
+            status = status._replace(restarts=max(found.times, self.status.restarts), reason=found.words or waits)
         if self.status.state is JobState.RUNNING:
             status = status._replace(state=JobState.RUNNING)
         elif status.state is JobState.RUNNING:

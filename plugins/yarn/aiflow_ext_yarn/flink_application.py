@@ -13,6 +13,7 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, read_log_file, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
+from aiflow_ext_flink.restarts import Restarts, Watch, restarts_at
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.application import AGGREGATION_TIMEOUT, KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
@@ -42,6 +43,7 @@ CANCELLED = "its Flink job was cancelled, not by this run"
 _TAIL = "bytes of stderr"  # before them, in YARN's diagnostics of a container that has exited
 _EXCEPTION = re.compile(r"^[\w.$]+(?:Exception|Error): ", re.MULTILINE)
 _running: set[str] = set()  # attempts whose job was seen to run: Flink is not asked again. A cache
+_restarts = Watch()  # beside the polls
 
 
 class FlinkApplication(Application):
@@ -84,7 +86,9 @@ class FlinkApplication(Application):
         if event is None:
             return None
         if report is not None and report["state"] == "RUNNING":
-            return event if event.state is JobState.RUNNING and self._runs(report) else self._waiting(report)
+            runs = event.state is JobState.RUNNING and self._runs(report)
+            return self._with_restarts(event, report) if runs else self._waiting(report)
+        _restarts.leave(self.native_id)
         if event.state is JobState.QUEUED:
             return event
         found = self._verdict()
@@ -137,6 +141,17 @@ class FlinkApplication(Application):
         if _since_end(report) > SILENCE:
             return AttemptEvent(self.native_id, JobState.FAILED, reason=SILENT, disruption=True)
         return AttemptEvent(self.native_id, JobState.RUNNING, reason=KEEPING)
+
+    def _with_restarts(self, event: AttemptEvent, report: Json) -> AttemptEvent:
+        """The event of an attempt that runs, with what Flink was last seen to say of its restarts."""
+        _restarts.follow(self.native_id, partial(self._ask_restarts, report))
+        found = _restarts.found(self.native_id)
+        event.reason, event.restarts = found.words or event.reason, found.times
+        return event
+
+    def _ask_restarts(self, report: Json) -> Restarts:
+        rest = self._rest(report)
+        return Restarts() if rest is None else restarts_at(rest, rest.jobs())
 
     def _waiting(self, report: Json) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"

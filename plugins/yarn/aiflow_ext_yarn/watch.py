@@ -31,7 +31,7 @@ class _Group:
         self.first, self.tag, self.clock = first, run_tag(first.run), clock
         self.pacing = _pacings.setdefault(key, Pacing(clock()))
         self.attempts: dict[str, Application] = {}
-        self.reported: dict[str, tuple[JobState, str | None]] = {}
+        self.reported: dict[str, tuple[JobState, str | None, int]] = {}
         self.seen: set[str] = set()  # the ResourceManager has known it
         self.backoff: dict[str, Backoff] = {}  # of those it never knew
         self.rests = Backoff(1.0, 60.0)  # after an answer that there are too many requests
@@ -117,18 +117,18 @@ class _Group:
             words = "the ResourceManager does not know the application, which was submitted and has not started"
             yield AttemptEvent(native_id, JobState.LOST, reason=words), attempt, None
             return
-        if event is None or self.reported.get(native_id) == (event.state, event.reason):
+        if event is None or self.reported.get(native_id) == _facts(event):
             return
         if event.state is JobState.RUNNING:
             event.time = attempt.began_at(event.time)
         elif self._ran_unseen(event) and report is not None and (since := launched(report)) is not None:
             yield AttemptEvent(native_id, JobState.RUNNING, time=attempt.began_at(since)), attempt, report
-        self.reported[native_id] = (event.state, event.reason)
+        self.reported[native_id] = _facts(event)
         yield event, attempt, report
 
     def _ran_unseen(self, event: AttemptEvent) -> bool:
         """Whether this is the end of an attempt that has run between two polls, or while its node was away."""
-        before = self.reported.get(event.native_id, (JobState.INIT, None))[0]
+        before = self._last_state(event.native_id)
         ended_itself = event.exit_code is not None or event.signal is not None
         return event.state.ended and ended_itself and before is not JobState.RUNNING
 
@@ -137,7 +137,11 @@ class _Group:
         return True if native_id in self.seen else poll_hints.was_submitted(native_id)
 
     def _is_over(self, attempt: Application) -> bool:
-        return self.reported.get(attempt.native_id, (JobState.INIT, None))[0].ended
+        return self._last_state(attempt.native_id).ended
+
+    def _last_state(self, native_id: str) -> JobState:
+        found = self.reported.get(native_id)
+        return JobState.INIT if found is None else found[0]
 
     def _due(self, native_id: str, now: float) -> bool:
         """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
@@ -148,6 +152,11 @@ class _Group:
             return False
         self.next_request[native_id] = now + self.backoff.setdefault(native_id, Backoff(0.5, 30.0)).next()
         return True
+
+
+def _facts(event: AttemptEvent) -> tuple[JobState, str | None, int]:
+    """What makes an event another one than the last."""
+    return event.state, event.reason, event.restarts
 
 
 class Polls:
