@@ -238,7 +238,9 @@ def _again(run: Mapping[str, Any], jobs: Sequence[Job]) -> Iterator[str]:
         if failed.where.endswith(".python"):
             again = ("reproduce", run["run"], failed.name, "--pdb")
             commands.insert(2, ("run a failed job again here, under a debugger", again))
-    if run["ended_at"] is None:
+    if run["ended_at"] is None and run["driver"] is None:
+        commands[2:2] = [("go on with it: nothing drives it", ("resume", run["run"]))]
+    elif run["ended_at"] is None:
         commands[2:2] = [("follow it to its end", ("status", run["run"], "--watch"))]
     yield "<section><h2>Again</h2><dl>"
     for words, command in commands:

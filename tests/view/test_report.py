@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from pages import Page
 
 from aiflow_ext.view.log import log_html
@@ -26,7 +27,7 @@ def job(name: str, state: str = "FINISHED", *attempts: dict[str, Any], reason: s
 
 def run(*jobs: dict[str, Any], state: str = "FINISHED", **facts: Any) -> dict[str, Any]:
     return {"run": "digits-1", "workflow": "digits", "project": "/work/digits", "folder": "/work/r", "state": state,
-            "started_at": 10.0, "ended_at": 30.0, "inputs": [], "provenance": None, "jobs": list(jobs),
+            "started_at": 10.0, "ended_at": 30.0, "driver": None, "inputs": [], "provenance": None, "jobs": list(jobs),
             "extensions": [], **facts}  # fmt: skip
 
 
@@ -55,9 +56,15 @@ def test_a_report_tells_states_reasons_logs_versions_and_the_commands_to_repeat_
     assert page.harm() == []
 
 
-def test_a_report_of_a_run_that_goes_on_says_how_to_follow_it_also_where_a_job_has_failed() -> None:
-    page = Page(report_html(Report(run(job("a", "FAILED"), state="RUNNING", ended_at=None), [], 40.0)))
-    assert "aiflow-ext status digits-1 --watch" in page.text
+@pytest.mark.parametrize(
+    ("driver", "command"),
+    [(7, "follow it to its end{} status digits-1 --watch"), (None, "nothing drives it{} resume digits-1")],
+)
+def test_a_report_of_a_run_that_has_not_ended_says_how_to_follow_it_or_how_to_go_on(
+    driver: int | None, command: str
+) -> None:
+    shown = run(job("a", "FAILED"), state="RUNNING", ended_at=None, driver=driver)
+    assert command.format("aiflow-ext") in Page(report_html(Report(shown, [], 40.0))).text
 
 
 def test_the_page_allows_itself_no_script_and_no_address() -> None:
@@ -97,7 +104,7 @@ def test_nothing_that_others_wrote_runs_or_loads_anything() -> None:
 
 def test_a_run_that_goes_on_says_since_when_and_that_it_does() -> None:
     going = job("a", "RUNNING", attempt(1, "RUNNING", ended_at=None))
-    page = Page(report_html(Report(run(going, job("b", "INIT"), state="RUNNING", ended_at=None), [], 70.0)))
+    page = Page(report_html(Report(run(going, job("b", "INIT"), state="RUNNING", ended_at=None, driver=7), [], 70.0)))
     assert "1 min 0 s so far" in page.text
     assert "it has not ended" in page.text
     assert "aiflow-ext status digits-1 --watch" in page.text

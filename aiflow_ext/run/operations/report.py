@@ -52,7 +52,7 @@ def write_report(observed: Observed, file: str | os.PathLike[str] | None = None)
     except AiflowError as error:
         what = "the pictures among its artifacts" if edges else "what its jobs wait for, and pictures,"
         remarks.append(f"{what} cannot be told: {error.message}")
-    return _written(observed.record, plan, edges, remarks, file)
+    return _written(observed.record, plan, edges, remarks, file, observed.driver)
 
 
 def report_at_end(plan: Plan, record: RunRecord) -> None:
@@ -76,10 +76,11 @@ def _written(
     edges: Sequence[Edge],
     remarks: Sequence[str],
     file: str | os.PathLike[str] | None,
+    driver: int | None = None,
 ) -> Path:
     path = Path(os.path.abspath(Path(record.folder, FILE) if file is None else file))
     report = Report(
-        record.summary(),
+        {**record.summary(), "driver": driver},
         edges,
         Clock(record.folder).now(),
         list(_logs(record)),
