@@ -131,6 +131,25 @@ def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are
     assert "Error launching appattempt_1_0001_000001" in str(job.reason)
 
 
+def test_an_attempt_whose_folder_may_not_be_read_any_more_does_not_hold_up_its_run(
+    one_job: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ends, "MOST_NOT_BEGUN", 1)
+    cluster.diagnostics = LAUNCH
+
+    def before(path: str) -> None:
+        if cluster.submitted:
+            cluster.private = next(each for each in cluster.permissions if each.endswith(cluster.submitted[0]))
+
+    cluster.before = before
+    run = prepare_run(one_job.root)
+    driver = driven(run.driver.run)
+    driver.join(PATIENCE)
+    assert not driver.is_alive()
+    run.close()
+    assert "Error launching appattempt_1_0001_000001" in str(run.record.jobs["job"].attempts[0].reason)
+
+
 def test_only_its_own_folders_on_an_empty_file_system_are_for_the_user_alone(
     one_job: Any, cluster: Cluster, run_json: Any
 ) -> None:

@@ -152,16 +152,16 @@ class Application(Jsonable):
         return launched if marker is None else max(launched, marker.timestamp / 1000)
 
     def _markers(self) -> list[str] | None:
-        """The names in its staging folder; None where there is no folder, or no NameNode answers."""
+        """The names in its staging folder; None where there is no folder, or it cannot be read."""
         try:
             return self.files.names(self.folder)
-        except Unreachable:
+        except PlatformError:  # no NameNode answers, or not to us: one attempt holds up no other
             return None
 
     def _recorded_end(self) -> bytes | None:
         try:
             return self.files.read(f"{self.folder}/{master.ENDED}")
-        except Unreachable:
+        except PlatformError:
             return None
 
     # -- stop -------------------------------------------------------------------------------------------------------
