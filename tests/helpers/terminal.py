@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -29,10 +30,8 @@ class Terminal:
     def until(self, words: bytes) -> str:
         """What it has written since the last call, up to and with these words."""
         while words not in self.seen:
-            try:
-                self.seen += os.read(self._master, 65536)
-            except OSError:  # it has ended
-                raise AssertionError(f"{words!r} was not written, but {self.seen.decode()}") from None
+            if not self._read():
+                raise AssertionError(f"{words!r} was not written, but {self.seen.decode()}")
         before, found, self.seen = self.seen.partition(words)
         return (before + found).decode()
 
@@ -41,11 +40,19 @@ class Terminal:
 
     def rest(self) -> str:
         """What it writes until it ends."""
-        while True:
-            try:
-                self.seen += os.read(self._master, 65536)
-            except OSError:
-                return self.seen.decode()
+        while self._read():
+            pass
+        return self.seen.decode()
+
+    def _read(self) -> bool:
+        """Wait for what it writes next; returns whether there is any: else it has ended."""
+        there, _, _ = select.select([self._master], [], [], PATIENCE)
+        assert there, f"it writes nothing, and does not end; it has written {self.seen.decode()!r}"
+        try:
+            self.seen += os.read(self._master, 65536)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         self.command.kill()
