@@ -247,12 +247,15 @@ def _check_engine(past: PastAttempt, debugger: Sequence[str] | None) -> None:
     engine = past.planned.resolved.engine
     if engine not in ("python", "cmd_line"):
         name, project = past.planned.name, past.plan.desc.root
-        here = shlex.join(["aiflow-ext", "run", project, "--only", name, "--set", f"{name}.platform={LOCAL}"])
+        workflow = ["--workflow", past.run.workflow]
+        here = shlex.join(
+            ["aiflow-ext", "run", project, *workflow, "--only", name, "--set", f"{name}.platform={LOCAL}"]
+        )
         raise ConfigError(
             f"job {name!r} has the engine {engine!r}, whose jobs run on servers of their own: jobs of the engines "
             "python and cmd_line can be reproduced",
             hint=f"what it has printed: {shlex.join(['aiflow-ext', 'logs', past.run.run_id, name])}; what is sent: "
-            + shlex.join(["aiflow-ext", "render", project, name])
+            + shlex.join(["aiflow-ext", "render", project, name, *workflow])
             + (f"; as a job of this machine, if its plugin is installed: {here}" if past.platform != LOCAL else ""),
         )
     if engine != "python" and debugger:

@@ -153,7 +153,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         rows = []
         for job in record.jobs.values():
             last = job.last
-            words = (last.reason if last else None) or job.reason or ""
+            words = job.why or ""
             words = f"unreachable: {words}" if last is not None and last.unreachable else words
             took = duration(last.started_at, last.ended_at) if last else ""
             where = kind_of(job.platform, job.engine, job.defaults)

@@ -135,11 +135,17 @@ def unmatched(policy: Policy, records: Sequence[PluginRecord]) -> list[Problem]:
     names = sorted({name for record in records for name in (record.name, record.distribution)})
     for which, patterns in (("allow", policy.allow), ("deny", policy.deny)):
         for pattern in patterns:
-            close = near(pattern.rpartition(":")[2], names)
+            named = pattern.rpartition(":")[2]
+            close = near(named, [name for name in names if near(_own(named), [_own(name)])])
             if close and not any(_matches(pattern, record) for record in records):
                 words = f"{pattern!r} in {policy.named(which)} matches nothing that is installed"
                 found.append(Problem(words, hint=f"{close} Otherwise nothing need be done"))
     return found
+
+
+def _own(name: str) -> str:
+    """What tells a distribution from others: names that share a prefix are all near each other."""
+    return name.removeprefix("aiflow-ext-")
 
 
 def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str]) -> list[PluginRecord]:

@@ -271,7 +271,9 @@ async def _asked(request: Request) -> dict[str, Any]:
             break
     try:
         asked = json.loads(body) if len(body) <= _MOST_ASKED else None
-        json.dumps(asked, ensure_ascii=False).encode()  # a lone surrogate can stand in no store and no command
+        # A lone surrogate can stand in no store and no command, NUL in no command.
+        if b"\\u0000" in json.dumps(asked, ensure_ascii=False).encode():
+            asked = None
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):

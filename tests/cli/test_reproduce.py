@@ -229,9 +229,12 @@ def test_a_job_of_another_engine_is_refused_with_what_there_is_instead(project, 
     assert cli("run", project.root).returncode == 0
     done = reproduce(project, "a b", PYTHONPATH=cli_env["PYTHONPATH"])
     assert (done.returncode, done.stdout) == (3, "")
-    for words in (f"aiflow-ext logs {project.run_folder.name} 'a b'", f"aiflow-ext render {project.root} 'a b'",
-                  f"aiflow-ext run {project.root} --only 'a b' --set 'a b.platform=local'"):  # fmt: skip
-        assert words in done.stderr
+    for words in (
+        f"logs {project.run_folder.name} 'a b'",
+        f"render {project.root} 'a b' --workflow tested",
+        f"run {project.root} --workflow tested --only 'a b' --set 'a b.platform=local'",
+    ):
+        assert f"aiflow-ext {words}" in done.stderr
 
 
 def test_code_that_was_changed_in_the_runs_folder_is_refused_before_anything_starts(spoilt, reproduce):

@@ -247,7 +247,7 @@ def test_damaged_metadata_are_told_and_keep_nothing_else_from_being_examined(
 
 def test_a_misspelt_name_in_the_policy_is_noted_and_one_that_is_nowhere_near_is_not(site: Any, doctor: Doctor) -> None:
     add_plugin(site.folder, "moon")
-    patterns = "moon-dits,kind:extension,distribution:quite-another-one,name:moon.*"
+    patterns = "moon-dits,kind:extension,distribution:quite-another-one,name:moon.*,aiflow-ext-slurm"
     code, found = doctor(env={"AIFLOW_PLUGINS_DENY": patterns})
     (note,) = [each for each in found["notes"] if "the deny list" in each["message"]]
     assert note["message"] == "'moon-dits' in the deny list (AIFLOW_PLUGINS_DENY) matches nothing that is installed"

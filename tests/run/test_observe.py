@@ -247,6 +247,20 @@ def test_resume_from_a_job_runs_it_and_what_follows_again(project, cli):
     assert [len(job["attempts"]) for job in record["jobs"]] == [1, 2, 2]
 
 
+def test_a_job_that_is_skipped_after_an_earlier_attempt_says_why_and_not_how_that_one_failed(project, cli):
+    project.jobs(
+        'with af.job("a"): af.cmd("test ! -e ' + str(project.root / "bad") + '")\nwith af.job("b"): af.cmd("exit 3")\n'
+        'af.run_after("b", "a")',
+        CMD + "a: {}\nb: {}\n",
+    )
+    assert cli("run", project.root).returncode == 1
+    (project.root / "bad").touch()
+    assert cli("resume", "latest", "--from", "a", "--project", project.root).returncode == 1
+    (line,) = [each for each in cli("status", "latest").stdout.splitlines() if "SKIPPED" in each]
+    assert "waits for a" in line
+    assert "exit code 3" not in line
+
+
 def test_one_job_alone_reads_what_an_earlier_run_made(project, cli, run_json):
     project.jobs(
         'with af.job("make"): x = af.python(len, "abc")\nwith af.job("use"): af.cmd("cat {x}", x=x)',

@@ -149,11 +149,12 @@ def test_what_is_no_order_stops_nothing(page: Any, ended: str, asked: Any) -> No
     assert (answer.status, "error" in json.loads(answer.read())) == (404, True)
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\0"])
 @pytest.mark.parametrize(("what", "key"), [("stop", "job"), ("resume", "from"), ("ticket", "job")])
 def test_a_job_whose_name_no_command_line_can_have_is_refused_in_words(
-    page: Any, ended: str, what: str, key: str
+    page: Any, ended: str, what: str, key: str, name: str
 ) -> None:
-    answer = page.answer(f"/api/runs/{ended}/{what}", {key: "\ud800"})
+    answer = page.answer(f"/api/runs/{ended}/{what}", {key: name})
     assert (answer.status, "error" in json.loads(answer.read())) == (404, True)
 
 

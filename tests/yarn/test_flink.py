@@ -331,6 +331,11 @@ def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(
     asked = len(cluster.asked)
     until(lambda: len(cluster.asked) > asked + 1)
     assert job.state.value == "QUEUED"
+    cluster.flink_failure = "a.NoResourceAvailableException: Could not acquire the minimum required resources."
+    asked = len(cluster.asked)
+    until(lambda: len(cluster.asked) > asked + 1)
+    assert job.state.value == "QUEUED"
+    cluster.flink_failure = None
     cluster.flink_jobs, cluster.flink_tasks = ["RUNNING"], {"scheduled": 3, "running": 1}
     until(lambda: job.state.value == "RUNNING")
     cluster.flink_jobs, cluster.flink_failure = ["RESTARTING"], TRACE
@@ -351,6 +356,20 @@ def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(
     assert job.state.value == "STOPPED"
     assert not any(path.endswith("/state") for path in cluster.asked)  # YARN was not asked to kill it
     assert f"stopped with the savepoint {cluster.savepoint}" in str(job.attempts[0].reason)
+
+
+def test_a_job_whose_tasks_fail_at_once_runs_and_says_why_it_is_restarted(workflow: Any, cluster: Cluster) -> None:
+    cluster.flink, cluster.flink_jobs, cluster.flink_failure = None, ["RESTARTING"], TRACE
+    cluster.flink_tasks = {"failed": 1, "canceled": 3, "running": 0}
+    run = prepare_run(
+        workflow(resource_manager=cluster.url, webhdfs=cluster.url, exec_mode="STREAM", on_stop="cancel").root
+    )
+    job, driver = run.record.jobs["job"], driven(run.driver.run)
+    until(lambda: bool(job.attempts) and "row seven is bad" in str(job.attempts[0].reason))
+    assert (job.state.value, job.attempts[0].restarts) == ("RUNNING", 3)
+    run.driver.stop()
+    driver.join(PATIENCE)
+    run.close()
 
 
 def test_a_retry_of_a_stream_goes_on_from_its_latest_checkpoint(workflow: Any, cluster: Cluster, run_json: Any) -> None:

@@ -137,8 +137,10 @@ class JobRecord(Jsonable):
 
     @property
     def why(self) -> str | None:
-        """In words, why it is in its state: the latest attempt's reason, else its own; None: nothing to say."""
-        return (self.last.reason if self.last is not None else None) or self.reason or None
+        """In words, why it is in its state: the reason of the attempt that has brought it there, else its own; None:
+        nothing to say."""
+        told = self.last.reason if self.last is not None and self.last.state is self.state else None
+        return told or self.reason or None
 
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, as it is in that of its run."""

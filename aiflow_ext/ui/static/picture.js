@@ -19,7 +19,7 @@ export function Timeline({ jobs, state, words, ...rest }) {
       <button disabled=${page === 0} onClick=${() => setAt(page - 1)}>Previous</button>
       <button disabled=${page === last} onClick=${() => setAt(page + 1)}>Next</button>
       <span class="quiet" role="status">jobs ${count(page * PAGE + 1)} to ${count(Math.min(jobs.length, (page + 1) * PAGE))} of ${count(jobs.length)},
-        first those that run, then those that have not finished</span></div>` : ""}
+        first those that run, then those that failed</span></div>` : ""}
     <${Picture} name="timeline" asked=${{ page, state: state || "", words }} ...${rest} /></div>`;
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import PlatformError
@@ -12,6 +12,8 @@ from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of
 
 EVERY = 10.0  # seconds between two looks at an attempt, as far as Flink answers that fast
+NO_SLOTS = "NoResourceAvailableException"  # in the cause of a job whose tasks have got no slots in time
+_log = logging.getLogger("aiflow_ext")
 _RESTARTING = ("RESTARTING", "FAILING")  # org.apache.flink.api.common.JobStatus
 
 
@@ -94,8 +96,13 @@ class Watch:
             with self._lock:
                 asked = dict(self._asked)
             for native_id, ask in asked.items():
-                with suppress(PlatformError):
+                try:
                     found = ask()
-                    with self._lock:
-                        if native_id in self._asked:
-                            self._found[native_id] = found
+                except PlatformError:
+                    continue
+                except Exception:
+                    _log.debug("the restarts of %s cannot be told", native_id, exc_info=True)
+                    continue
+                with self._lock:
+                    if native_id in self._asked:
+                        self._found[native_id] = found

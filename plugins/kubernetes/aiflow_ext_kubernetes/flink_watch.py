@@ -16,6 +16,7 @@ from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
 
 MOST_READ = 4  # logs at once
+SHORT = 2.0  # seconds that the watch waits for a log: a command that looks once has its end, too
 
 
 class KubernetesFlinkWatch(KubernetesJobPlugin):
@@ -29,6 +30,8 @@ class KubernetesFlinkWatch(KubernetesJobPlugin):
         failures, restarts = _Failures(), _Restarts()
         try:
             for event in super().watch(jobs, since):
+                yield from failures.explained()
+                yield from restarts.changed(jobs)
                 job = None if event is None else jobs.get(event.native_id)
                 if event is None or job is None:
                     yield event
@@ -37,10 +40,9 @@ class KubernetesFlinkWatch(KubernetesJobPlugin):
                     restarts.note(event, handler.restarts)
                     if _is_scripts_failure(event):
                         failures.explain(event, handler.logs)
+                        yield from failures.explained()
                     else:
                         yield event
-                yield from failures.explained()
-                yield from restarts.changed()
         finally:
             restarts.close()
 
@@ -68,8 +70,12 @@ class _Restarts:
         elif self._running.pop(name, None) is not None:
             self._watch.leave(name)
 
-    def changed(self) -> Iterator[AttemptEvent]:
-        """An event for each attempt of which Flink says something else than before."""
+    def changed(self, jobs: Mapping[str, af.BaseJob]) -> Iterator[AttemptEvent]:
+        """An event for each attempt of which Flink says something else than before. Those that are not in ``jobs`` any
+        more are left."""
+        for name in [each for each in self._running if each not in jobs]:
+            del self._running[name]
+            self._watch.leave(name)
         for name, last in self._running.items():
             found = self._watch.found(name)
             if found != self._told.get(name, Restarts()):
@@ -89,13 +95,15 @@ class _Failures:
         self._slots, self._explained = threading.BoundedSemaphore(MOST_READ), SimpleQueue[AttemptEvent]()
 
     def explain(self, event: AttemptEvent, logs: Callable[[str, int], bytes | None]) -> None:
-        """Begin to read what a script has printed.
+        """Begin to read what a script has printed, and wait a little for it.
 
         Args:
             event: its failure.
             logs: its attempt's, as ``AbstractJobHandler.logs``.
         """
-        threading.Thread(target=self._read, args=(event, logs), daemon=True, name="aiflow-log").start()
+        reader = threading.Thread(target=self._read, args=(event, logs), daemon=True, name="aiflow-log")
+        reader.start()
+        reader.join(SHORT)
 
     def explained(self) -> Iterator[AttemptEvent]:
         """The failures whose logs have been read since."""

@@ -19,12 +19,11 @@ from aiflow_ext.plugin.engines import artifacts, read_whole
 from aiflow_ext_flink import session
 from aiflow_ext_flink.program import Filled, Program, is_url, path_of
 from aiflow_ext_flink.rest import FlinkRest
-from aiflow_ext_flink.restarts import is_restarting, restarts_at
+from aiflow_ext_flink.restarts import NO_SLOTS, is_restarting, restarts_at
 from aiflow_ext_flink.savepoint import wrong_with
 from aiflow_ext_flink.verdict import state_of
 
 OTHER_STATE = "StateMigrationException"
-NO_SLOTS = "NoResourceAvailableException"
 POLL = 0.3  # seconds between two looks at the job
 REST = 15.0  # seconds for an answer of its cluster
 SAVED_WITHIN = 600.0  # seconds for a savepoint

@@ -89,6 +89,9 @@ class Application(Jsonable):
             event.instance, event.node = container.id, container.host
         return event
 
+    def leave(self) -> None:
+        """It is not polled for any more."""
+
     def explained(self, event: AttemptEvent, report: Json) -> AttemptEvent:
         """The event of its end, with what only its logs tell; while they are downloaded, that it goes on.
 

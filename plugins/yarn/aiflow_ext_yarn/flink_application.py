@@ -13,7 +13,7 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, read_log_file, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
-from aiflow_ext_flink.restarts import Restarts, Watch, restarts_at
+from aiflow_ext_flink.restarts import NO_SLOTS, Restarts, Watch, restarts_at
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.application import AGGREGATION_TIMEOUT, KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
@@ -116,6 +116,10 @@ class FlinkApplication(Application):
             event.reason = f"its JobManager has ended: {verdict.root_cause(words[begin.start() :])}"
         return event
 
+    def leave(self) -> None:
+        """Flink is not asked any more how often it restarts it."""
+        _restarts.leave(self.native_id)
+
     def explained(self, event: AttemptEvent, report: Json) -> AttemptEvent:
         """Of a script that has raised, the exception in what it has printed, where that can be downloaded."""
         if event.state is JobState.FAILED and verdict.is_told_by_program(event.reason or ""):
@@ -155,8 +159,11 @@ class FlinkApplication(Application):
 
     def _waiting(self, report: Json) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"
+        rest = self._rest(report)
         with contextlib.suppress(PlatformError):
-            rest = self._rest(report)
+            failed = Restarts() if rest is None else restarts_at(rest, rest.jobs())
+            if failed.words is not None and NO_SLOTS not in failed.why:  # its tasks have begun, and failed at once
+                return AttemptEvent(self.native_id, JobState.RUNNING, reason=failed.words, restarts=failed.times)
             found = {} if rest is None else rest.overview()
             workers, slots = found.get("taskmanagers"), found.get("slots-total")
             if isinstance(workers, int) and isinstance(slots, int):

@@ -208,7 +208,7 @@ class Polls:
                 group.pacing.changed(self._clock())
         for native_id in [each for each in self._group_of if each not in self._jobs]:
             if (left := self._group_of.pop(native_id)) is not None:
-                del left.attempts[native_id]
+                left.attempts.pop(native_id).leave()
             poll_hints.forget(native_id)
 
 
