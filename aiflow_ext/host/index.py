@@ -69,10 +69,10 @@ class Snapshot:
         return self.indexable and not any(_is_young(stamp, limit) for stamp in (*stamps, *self.files.values()))
 
 
-def begin(taken: int) -> Snapshot:
-    """A snapshot with the stamps of every path entry and ``.pth`` file, for a scan that begins now."""
-    snapshot = Snapshot(key(), taken)
-    for path in _path_entries():
+def begin(taken: int, searched: list[str]) -> Snapshot:
+    """A snapshot with the stamps of every path entry and ``.pth`` file, for a scan of ``searched`` that begins now."""
+    snapshot = Snapshot(key(searched), taken)
+    for path in _path_entries(searched):
         stamp = stamp_at(path)
         names = _names(path)
         bare = not _holds_metadata(path, names)
@@ -162,18 +162,19 @@ def only_standard_finders() -> bool:
     )
 
 
-def key() -> str:
-    """All that a scan depends on besides files."""
-    return "\x1f".join((aiflow_ext.__version__, sys.version, sys.prefix, *machine(), *_path_entries()))
+def key(searched: list[str] | None = None) -> str:
+    """All that a scan of ``searched`` depends on besides files; None: of ``sys.path``."""
+    entries = _path_entries(list(sys.path) if searched is None else searched)
+    return "\x1f".join((aiflow_ext.__version__, sys.version, sys.prefix, *machine(), *entries))
 
 
-def _path_entries() -> list[str]:
-    """``sys.path`` as importlib_metadata reads it.
+def _path_entries(searched: list[str]) -> list[str]:
+    """What a scan of ``searched`` reads, as importlib_metadata reads ``sys.path``.
 
     A relative entry ('' is the working folder) stays relative, so that one index serves every working folder in which
     no distribution is installed; in one that holds some, its stamp tells it from any other.
     """
-    return list(dict.fromkeys(str(entry) or "." for entry in sys.path))
+    return list(dict.fromkeys(str(entry) or "." for entry in searched))
 
 
 def _names(path: str) -> list[str] | None:

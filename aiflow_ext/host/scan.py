@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import time
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -27,10 +28,12 @@ def scan() -> Snapshot:
     # A distribution installed a moment ago, while this process runs, must be seen: folders are cached by a float mtime.
     importlib.invalidate_caches()
     # Everything is stamped before it is read: a change while we read then differs from its stamp.
-    snapshot = begin(time.time_ns())
+    # One copy of the path: where another thread changes it, as an import of a workflow does, an entry would be missed.
+    searched = list(sys.path)
+    snapshot = begin(time.time_ns(), searched)
     records: list[PluginRecord] = []
     indexable = only_standard_finders()
-    installed = {name: found[0] for name, found in by_name().items()}
+    installed = {name: found[0] for name, found in by_name(searched).items()}
     for distribution in installed.values():
         folder = folder_of(distribution)
         text, stamp, reason = _read(distribution, folder, "entry_points.txt")
@@ -52,14 +55,16 @@ def scan() -> Snapshot:
     return snapshot
 
 
-def by_name() -> dict[str, list[Distribution]]:
-    """The distributions on ``sys.path`` by normalised name: the one that counts, and those that it hides.
+def by_name(searched: list[str] | None = None) -> dict[str, list[Distribution]]:
+    """The distributions by normalised name: the one that counts, and those that it hides.
+
+    ``searched`` is where to look; None: in ``sys.path``.
 
     The first on ``sys.path`` counts, as importlib_metadata has it; except that a folder without METADATA (left by a
     broken removal) never hides a real one behind it (importlib_metadata#534).
     """
     found: dict[str, list[Distribution]] = {}
-    every: Iterable[Any] = importlib_metadata.distributions()
+    every: Iterable[Any] = importlib_metadata.distributions(path=list(sys.path) if searched is None else searched)
     for distribution in every:
         found.setdefault(_name(distribution), []).append(distribution)
     for candidates in found.values():

@@ -61,7 +61,7 @@ def process_restored(root: Path, paths: list[str], workflow: str, *, afresh: boo
         workflow: the name of workflow.py's module.
         afresh: whether the project's modules that this process has are imported anew; False by default.
     """
-    path, folder, written = list(sys.path), _current_folder(), sys.dont_write_bytecode
+    path, folder, written = sys.path, _current_folder(), sys.dont_write_bytecode
     hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow, afresh)}
     modules = set(sys.modules)
     put_first(paths)
@@ -71,7 +71,7 @@ def process_restored(root: Path, paths: list[str], workflow: str, *, afresh: boo
         yield
     finally:
         own = [root, *(Path(each).resolve() for each in sys.path if each not in path)]
-        sys.path[:] = path
+        sys.path = path
         sys.dont_write_bytecode = written
         files = {name: file_of(sys.modules[name]) for name in set(sys.modules) - modules}
         for name, file in files.items():

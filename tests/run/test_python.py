@@ -153,6 +153,16 @@ def test_threads_may_run_projects_at_once_the_same_and_others(projects, capfd):
     assert "not for stdout" not in capfd.readouterr().out
 
 
+def test_another_thread_that_reads_sys_path_while_a_workflow_is_imported_misses_no_entry(project, monkeypatch):
+    monkeypatch.setattr(sys, "reader", None, raising=False)
+    body = 'import sys\nsys.reader = iter(sys.path)\nnext(sys.reader)\nwith af.job("a"): af.cmd("true")'
+    project.jobs(body, '"*": {platform: local, engine: cmd_line}\na: {}\n')
+    before = list(sys.path)
+    af.render_project(project.root)
+    assert set(before) <= set(sys.reader)
+    assert sys.path == before
+
+
 def test_an_event_loop_may_leave_runs_and_renders_to_its_executor(projects):
     async def all_of_them():
         loop = asyncio.get_running_loop()
