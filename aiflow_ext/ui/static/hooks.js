@@ -4,12 +4,12 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "./vend
 import { get, listen, runPath } from "./net.js";
 import { ENDED } from "./words.js";
 
-/** The server's time in seconds, again each second while `on`. `skew`: how far it is ahead of this browser's. */
+/** The server's time in seconds, again each second while `on` and seen. `skew`: how far it is ahead of this browser's. */
 export function useNow(skew, on) {
   const [now, set] = useState(Date.now() / 1000);
   useEffect(() => {
     if (!on) return undefined;
-    const timer = setInterval(() => set(Date.now() / 1000), 1000);
+    const timer = setInterval(() => document.hidden || set(Date.now() / 1000), 1000);
     return () => clearInterval(timer);
   }, [on]);
   return (on ? Math.max(now, Date.now() / 1000 - 1) : now) + skew;
