@@ -270,7 +270,7 @@ def test_the_reason_of_a_failure_is_flinks_root_cause(workflow: Any, cluster: Cl
 def test_an_archive_that_flink_could_not_write_is_as_none(workflow: Any, cluster: Cluster, run_json: Any) -> None:
     """HDFS says of a path below a file that this user may not read it. The attempt has ended all the same, by what YARN
     says of it."""
-    cluster.flink, cluster.before = TRACE, lambda path: None
+    cluster.flink = TRACE
     made = workflow(resource_manager=cluster.url, webhdfs=cluster.url)
 
     def spoil(path: str) -> None:
@@ -282,6 +282,7 @@ def test_an_archive_that_flink_could_not_write_is_as_none(workflow: Any, cluster
     record = run_json(made, "--set", "job.retries=0")
     (attempt,) = record["jobs"]["job"]["attempts"]
     assert (record["exit"], attempt["state"]) == (1, "FAILED")
+    assert "row seven is bad" not in str(attempt["reason"])  # that is in the archive alone
 
 
 def test_a_script_whose_output_takes_long_to_come_holds_up_no_other_job(
@@ -358,7 +359,10 @@ def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(
     assert f"stopped with the savepoint {cluster.savepoint}" in str(job.attempts[0].reason)
 
 
-def test_a_job_whose_tasks_fail_at_once_runs_and_says_why_it_is_restarted(workflow: Any, cluster: Cluster) -> None:
+def test_a_job_whose_tasks_fail_at_once_runs_and_says_why_it_is_restarted(
+    workflow: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restarts, "EVERY", 0.05)
     cluster.flink, cluster.flink_jobs, cluster.flink_failure = None, ["RESTARTING"], TRACE
     cluster.flink_tasks = {"failed": 1, "canceled": 3, "running": 0}
     run = prepare_run(

@@ -13,7 +13,7 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, read_log_file, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
-from aiflow_ext_flink.restarts import NO_SLOTS, Restarts, Watch, restarts_at
+from aiflow_ext_flink.restarts import NO_SLOTS, Restarts, Watch, is_restarting, restarts_at
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.application import AGGREGATION_TIMEOUT, KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
@@ -26,9 +26,8 @@ Json = dict[str, Any]
 ANSWER = 5.0  # seconds for an answer of the JobManager to the poll
 SAVEPOINT_TIMEOUT = 600.0  # seconds for a savepoint
 MOST_JOBS = 20  # of a program, whose archives are read
-SILENCE = (
-    3600.0  # seconds after Flink's end in which its node or the file system must tell what became of the artifacts
-)
+# Seconds after Flink's end in which its node or the file system must tell what became of the artifacts.
+SILENCE = 3600.0
 SHORT = 2.0  # seconds that a poll waits for an attempt's logs: a command that polls once gets them, too
 DOWNLOADED = 2 * AGGREGATION_TIMEOUT  # seconds after the end in which a driver has its logs, or never
 READING = "its script has failed, and what it has printed is being read"
@@ -159,11 +158,8 @@ class FlinkApplication(Application):
 
     def _waiting(self, report: Json) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"
-        rest = self._rest(report)
         with contextlib.suppress(PlatformError):
-            failed = Restarts() if rest is None else restarts_at(rest, rest.jobs())
-            if failed.words is not None and NO_SLOTS not in failed.why:  # its tasks have begun, and failed at once
-                return AttemptEvent(self.native_id, JobState.RUNNING, reason=failed.words, restarts=failed.times)
+            rest = self._rest(report)
             found = {} if rest is None else rest.overview()
             workers, slots = found.get("taskmanagers"), found.get("slots-total")
             if isinstance(workers, int) and isinstance(slots, int):
@@ -179,9 +175,9 @@ class FlinkApplication(Application):
             return False
         try:
             jobs = rest.jobs()
+            if not any(_has_begun(each) for each in jobs) and not _has_failed_at_once(rest, jobs):
+                return False
         except PlatformError:  # it is about to begin, or has ended
-            return False
-        if not any(_has_begun(each) for each in jobs):
             return False
         _running.add(self.native_id)
         return True
@@ -299,6 +295,12 @@ def _has_begun(job: Json) -> bool:
         return False
     tasks = job.get("tasks")
     return not isinstance(tasks, dict) or any(tasks.get(each) for each in ("initializing", "running", "finished"))
+
+
+def _has_failed_at_once(rest: FlinkRest, jobs: list[Json]) -> bool:
+    """Whether tasks have begun though none runs: they have failed, and not because there was no slot for them."""
+    why = restarts_at(rest, jobs).why if is_restarting(jobs) else ""
+    return bool(why) and NO_SLOTS not in why
 
 
 def _savepoints(archive: Any) -> Iterator[str]:
