@@ -92,8 +92,9 @@ def _altered(distribution: Distribution) -> Iterator[Problem]:
     if base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=") != digest:
         words = (
             f"the {ENTRY_POINTS} of {header.name} {header.version} is not the one that was installed, so that plugins "
+            "of it may be missing here"
         )
-        yield Problem(f"{words}of it may be missing here", folder, f"pip install --force-reinstall {header.name}")
+        yield Problem(words, folder, f"pip install --force-reinstall {header.name}")
 
 
 def _hidden_modules(

@@ -46,8 +46,7 @@ STYLE = """
   white-space: nowrap; font-size: 12px; font-weight: 600; }
 .aiflow-ext table { border-collapse: collapse; font-size: 13px; text-align: left; }
 .aiflow-ext th, .aiflow-ext td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  text-align: left; background: none; color: var(--text); }
-.aiflow-ext th, .aiflow-ext td { overflow-wrap: break-word; }
+  text-align: left; background: none; color: var(--text); overflow-wrap: break-word; }
 .aiflow-ext tbody th { overflow-wrap: anywhere; min-width: 8em; }
 .aiflow-ext td p, .aiflow-ext td ol { min-width: 14em; max-width: 40em; overflow-wrap: anywhere; }
 .aiflow-ext td p { margin: 0; }

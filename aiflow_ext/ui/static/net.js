@@ -108,11 +108,10 @@ export async function listen(path, heard, lost, signal) {
   }
 }
 
-/** A log's bytes as they come: `came(bytes)`; returns the answer's headers first, by `began(begin, size)`. */
+/** A log's bytes as they come: `came(bytes)`; first where they begin, by `began(offset)`. */
 export async function readLog(path, began, came, signal) {
   const answer = await request(path, { signal });
-  const size = answer.headers.get("X-Log-Size");
-  began(Number(answer.headers.get("X-Log-Begin")), size ? Number(size) : null);
+  began(Number(answer.headers.get("X-Log-Begin")));
   const reader = answer.body.getReader();
   for (let read = await reader.read(); !read.done; read = await reader.read()) came(read.value);
 }

@@ -19,9 +19,8 @@ from aiflow_ext_kubernetes.template import CONTAINER, merged
 
 RPC, BLOB, REST = 6123, 6124, 8081  # ports of the JobManager
 ARCHIVE = f"{manifest.WORK}/archive"
-FETCHED = (
-    f"{manifest.WORK}/fetched"  # jars at URLs; by default a folder of the image, which the pod's user may not make
-)
+# Of jars at URLs. By default it is a folder of the image, which the pod's user may not make.
+FETCHED = f"{manifest.WORK}/fetched"
 RESTARTS = 6  # how often each TaskManager is started again before the attempt fails
 _FAILED, _DISRUPTED = ("batch.kubernetes.io/job-index-failure-count",
                        "batch.kubernetes.io/job-index-ignored-failure-count")  # fmt: skip

@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 from aiflow_ext.plugin import ExecutionMode, Problem
 from aiflow_ext.plugin.engines import retry
 from aiflow_ext_flink.ids import earlier_ids
+from aiflow_ext_flink.savepoint import METADATA
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.http_failures import Refused
 from aiflow_ext_yarn.lifecycle import STEP_TIMEOUT
 from aiflow_ext_yarn.webhdfs import WebHdfs
-
-METADATA = "_metadata"  # the file that a complete savepoint or checkpoint has
 
 
 def prepare(job: YarnFlinkJob) -> None:

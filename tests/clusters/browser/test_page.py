@@ -35,6 +35,16 @@ def open_run(browser: Browser, page: Any, run: str, view: str = "jobs", **values
     browser.see(run)
 
 
+def open_talk(browser: Browser, page: Any, command: Any, folder: Path, begins: str, ends: str) -> tuple[str, Path]:
+    """Open the log of a job that runs one command, waits for a file, and runs another: the run, and that file."""
+    gate = folder / "gate"
+    body = f"{begins}; until [ -e {gate} ]; do sleep 0.05; done; {ends}"
+    workflow = f'@af.workflow\ndef talks():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
+    run = command("run", project(folder / "project", workflow), "--detach")["run"]
+    open_run(browser, page, run, job="talk")
+    return run, gate
+
+
 def test_a_real_run_is_seen_in_every_view(
     browser: Browser, page: Any, command: Any, tmp_path: Path, shot: Callable[[Browser, str], None]
 ) -> None:
@@ -98,7 +108,7 @@ def test_a_report_s_table_can_be_read_where_a_reason_is_one_long_word(
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_table_in_a_notebook_has_its_own_colours_and_order_whatever_the_notebook_has(
+def test_a_table_in_a_notebook_has_its_own_colours_and_alignment_whatever_the_notebook_has(
     browser: Browser, tmp_path: Path
 ) -> None:
     jupyter = """<!DOCTYPE html><style>
@@ -198,13 +208,8 @@ def test_a_state_is_seen_within_half_a_second_of_its_record(
 def test_a_long_log_is_followed_to_its_last_byte_and_read_from_its_first(
     browser: Browser, page: Any, command: Any, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    body = f"seq -f 'line %06.0f' 60000; until [ -e {gate} ]; do sleep 0.05; done; printf 'the last byte is here.'"
-    root = project(
-        tmp_path / "project", f'@af.workflow\ndef logs():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
-    )
-    run = command("run", root, "--detach")["run"]
-    open_run(browser, page, run, job="talk")
+    begins = "seq -f 'line %06.0f' 60000"
+    _, gate = open_talk(browser, page, command, tmp_path, begins, "printf 'the last byte is here.'")
     browser.see("line 060000", ".log pre")
     browser.see("following", ".log")
     assert "line 000001" not in browser.text(".log pre")  # of a long log the end is read first
@@ -225,11 +230,7 @@ def test_a_long_log_is_followed_to_its_last_byte_and_read_from_its_first(
 def test_eight_tabs_follow_the_same_run_and_each_is_up_to_date_once_it_is_seen(
     browser: Browser, page: Any, command: Any, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    body = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; echo ended"
-    workflow = f'@af.workflow\ndef tabs():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
-    run = command("run", project(tmp_path / "project", workflow), "--detach")["run"]
-    open_run(browser, page, run, job="talk")
+    run, gate = open_talk(browser, page, command, tmp_path, "echo begun", "echo ended")
     browser.see("begun", ".log pre")
     tabs = []
     for _ in range(8):
@@ -247,11 +248,7 @@ def test_eight_tabs_follow_the_same_run_and_each_is_up_to_date_once_it_is_seen(
 def test_a_page_that_follows_a_large_log_keeps_its_end_alone_and_can_go_back(
     browser: Browser, page: Any, command: Any, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    body = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; seq -f 'line %07.0f' 900000"
-    workflow = f'@af.workflow\ndef large():\n    with af.job("talk"):\n        af.cmd("""{body}""")\n'
-    run = command("run", project(tmp_path / "project", workflow), "--detach")["run"]
-    open_run(browser, page, run, job="talk")
+    _, gate = open_talk(browser, page, command, tmp_path, "echo begun", "seq -f 'line %07.0f' 900000")
     browser.see("begun", ".log pre")
     gate.touch()
     browser.until_true("document.querySelector('.log pre').textContent.endsWith('line 0900000\\n')")

@@ -95,8 +95,7 @@ def test_a_cluster_takes_no_other_user_and_fails_once_it_is_killed_and_leaves_no
         assert len(ports) >= 5, ports  # REST, RPC and blobs; RPC and data of a TaskManager
         assert [port for port in ports if not lets_in(port, conf)] == []
         assert [port for port in ports if lets_in(port, None)] == []
-        (killed,) = (each for each in processes_marked(run)
-                     if b"ClusterEntryPoint" in Path(f"/proc/{each}/cmdline").read_bytes())  # fmt: skip
+        (killed,) = (each for each in processes_marked(run) if b"ClusterEntryPoint" in command_of(each))
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
         while (found := record(project, run))["ended_at"] is None:
@@ -107,6 +106,14 @@ def test_a_cluster_takes_no_other_user_and_fails_once_it_is_killed_and_leaves_no
     job = found["jobs"][0]
     assert (job["state"], job["reason"]) == ("FAILED", "its JobManager was killed (SIGKILL)")
     assert processes_marked(run) == []
+
+
+def command_of(pid):
+    """The command line of a process; empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def listened_at(pids):
