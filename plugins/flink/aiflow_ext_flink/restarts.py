@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -74,7 +75,8 @@ class Watch:
         with self._lock:
             self._asked.setdefault(native_id, ask)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, daemon=True, name="aiflow-restarts")
+                own = weakref.ref(self), self._closed
+                self._thread = threading.Thread(target=_look, args=own, daemon=True, name="aiflow-restarts")
                 self._thread.start()
 
     def leave(self, native_id: str) -> None:
@@ -91,18 +93,27 @@ class Watch:
         """Look no more."""
         self._closed.set()
 
-    def _look(self) -> None:
-        while not self._closed.wait(EVERY):
+    def look(self) -> None:
+        """Look at each attempt once."""
+        with self._lock:
+            asked = dict(self._asked)
+        for native_id, ask in asked.items():
+            try:
+                found = ask()
+            except PlatformError:
+                continue
+            except Exception:
+                _log.debug("the restarts of %s cannot be told", native_id, exc_info=True)
+                continue
             with self._lock:
-                asked = dict(self._asked)
-            for native_id, ask in asked.items():
-                try:
-                    found = ask()
-                except PlatformError:
-                    continue
-                except Exception:
-                    _log.debug("the restarts of %s cannot be told", native_id, exc_info=True)
-                    continue
-                with self._lock:
-                    if native_id in self._asked:
-                        self._found[native_id] = found
+                if native_id in self._asked:
+                    self._found[native_id] = found
+
+
+def _look(watch: weakref.ref[Watch], closed: threading.Event) -> None:
+    """Look from time to time, until the watch is closed, or nobody has it any more."""
+    while not closed.wait(EVERY):
+        if (here := watch()) is None:
+            return
+        here.look()
+        del here

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
@@ -42,7 +42,12 @@ CANCELLED = "its Flink job was cancelled, not by this run"
 _TAIL = "bytes of stderr"  # before them, in YARN's diagnostics of a container that has exited
 _EXCEPTION = re.compile(r"^[\w.$]+(?:Exception|Error): ", re.MULTILINE)
 _running: set[str] = set()  # attempts whose job was seen to run: Flink is not asked again. A cache
-_restarts = Watch()  # beside the polls
+
+
+@functools.cache
+def _restarts() -> Watch:
+    """How often Flink restarts the attempts that run, asked beside the polls."""
+    return Watch()
 
 
 class FlinkApplication(Application):
@@ -87,7 +92,7 @@ class FlinkApplication(Application):
         if report is not None and report["state"] == "RUNNING":
             runs = event.state is JobState.RUNNING and self._runs(report)
             return self._with_restarts(event, report) if runs else self._waiting(report)
-        _restarts.leave(self.native_id)
+        _restarts().leave(self.native_id)
         if event.state is JobState.QUEUED:
             return event
         found = self._verdict()
@@ -117,7 +122,7 @@ class FlinkApplication(Application):
 
     def leave(self) -> None:
         """Flink is not asked any more how often it restarts it."""
-        _restarts.leave(self.native_id)
+        _restarts().leave(self.native_id)
 
     def explained(self, event: AttemptEvent, report: Json) -> AttemptEvent:
         """Of a script that has raised, the exception in what it has printed, where that can be downloaded."""
@@ -127,7 +132,9 @@ class FlinkApplication(Application):
             if download.is_alive() and _since_end(report) < DOWNLOADED:
                 state = JobState.RUNNING if self.native_id in _running else JobState.QUEUED
                 return AttemptEvent(self.native_id, state, reason=READING)
-            event.reason = verdict.told_by_program(event.reason or "", partial(read_log_file, self.work_folder))
+            event.reason = verdict.told_by_program(
+                event.reason or "", functools.partial(read_log_file, self.work_folder)
+            )
         return event
 
     def _kept(self, report: Json) -> AttemptEvent:
@@ -147,8 +154,8 @@ class FlinkApplication(Application):
 
     def _with_restarts(self, event: AttemptEvent, report: Json) -> AttemptEvent:
         """The event of an attempt that runs, with what Flink was last seen to say of its restarts."""
-        _restarts.follow(self.native_id, partial(self._ask_restarts, report))
-        found = _restarts.found(self.native_id)
+        _restarts().follow(self.native_id, functools.partial(self._ask_restarts, report))
+        found = _restarts().found(self.native_id)
         event.reason, event.restarts = found.words or event.reason, found.times
         return event
 
